@@ -1,0 +1,1 @@
+"""Symbolic sizes and the constraints on them; imports no torch."""
