@@ -1,0 +1,67 @@
+# Each target is enough on its own on a fresh machine with Python >= 3.11 and make: it sets .venv up first.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test lint format wheel clean
+
+# The first Python that is new enough; PYTHON=... chooses another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+# pinned: the torch of constraints.txt. user: the torch that PYTHON already has (for example a CUDA build).
+TORCH ?= pinned
+# More arguments for pip, such as a package index with CPU wheels.
+PIP_ARGS ?=
+# Arguments of the command that a target runs.
+ARGS ?=
+# Processes that run the tests.
+JOBS ?= 2
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(TORCH)
+# A .venv made with the other choice of torch starts over.
+OTHER := $(filter-out $(STAMP),$(wildcard $(VENV)/.installed-*))
+SOURCES := canvas_rl envs agents experiments tests
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo 'Variables: ARGS="--agent random"  TORCH=user  PYTHON=python3.12  JOBS=2'
+	@echo '           PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"'
+
+setup: $(STAMP) ## Create .venv and install everything (quick when done before)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 was found: install one, or name it with PYTHON=..." >&2; exit 2; }
+	@case "$(TORCH)" in pinned|user) ;; *) echo "TORCH is '$(TORCH)': expected pinned or user" >&2; exit 2;; esac
+	$(PYTHON) -m venv $(if $(filter user,$(TORCH)),--system-site-packages) $(if $(OTHER),--clear) $(VENV)
+ifeq ($(TORCH),user)
+	@$(BIN)/python -c 'import torch; print("using torch", torch.__version__)' \
+		|| { echo "TORCH=user needs torch in $(PYTHON): install it there, or leave TORCH out" >&2; exit 2; }
+	grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt
+else
+	cp constraints.txt $(VENV)/constraints.txt
+endif
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_ARGS) -c $(VENV)/constraints.txt -e '.[dev]'
+	@touch $@
+
+train: $(STAMP) ## Search a kernel with PPO; ARGS="..." passes more
+	$(BIN)/python -m canvas_rl.train --agent ppo $(ARGS)
+
+test: $(STAMP) ## Run the whole test suite; ARGS="..." passes more to pytest
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(ARGS)
+
+lint: $(STAMP) ## Check style, types and the layers of imports
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Rewrite the sources in the project's format
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+wheel: $(STAMP) ## Build the wheel into dist/
+	rm -rf build dist
+	$(BIN)/python -m build --wheel --outdir dist .
+
+clean: ## Remove .venv, builds and caches
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
