@@ -1,0 +1,119 @@
+"""PyTorch source of a kernel: standalone, and meant to be read."""
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any, cast
+
+from torch import nn
+
+from canvas_rl.errors import InternalError
+from canvas_rl.ir import KernelGraph
+from canvas_rl.primitives.emission import Scope
+from canvas_rl.symbolic.shape import Shape
+from canvas_rl.symbolic.site import Site
+from canvas_rl.symbolic.size import Size
+
+_HEADER = '''import torch
+from torch import nn
+from torch.nn import functional as F
+'''
+
+
+def generate_source(graph: KernelGraph) -> str:
+    """Python source of a module class named `graph.name`; it imports torch alone.
+
+    The class takes c, h, w (as the spatial dims need); its input and output are [N, C], [N, C, H] or [N, C, H, W].
+    """
+    scopes = _emit(graph)
+    arguments = ("c", "h", "w")[: 1 + graph.spatial_dims]
+    where = "[N, " + ", ".join(arguments).upper() + "]"
+    lines = [
+        f"class {graph.name}(nn.Module):",
+        f'    """A kernel of {graph.primitive_count} primitives; input and output are {where}."""',
+        "",
+        f"    def __init__(self, {', '.join(f'{name}: int' for name in arguments)}) -> None:",
+        "        super().__init__()",
+        *_indent(_checks(graph)),
+        *_indent(line for scope in scopes for line in scope.init),
+        "",
+        "    def forward(self, x: torch.Tensor) -> torch.Tensor:",
+        f"        n, {', '.join(arguments)} = x.shape",
+        *_indent(_forward(graph, scopes)),
+    ]
+    return _HEADER + "\n\n" + "\n".join(lines) + "\n"
+
+
+def _emit(graph: KernelGraph) -> list[Scope]:
+    names = ["x", *(f"t{index}" for index in range(1, len(graph.nodes)))]
+    scopes = []
+    for index, node in enumerate(graph.nodes[1:], start=1):
+        args = tuple(names[operand] for operand in node.inputs)
+        scope = Scope(index, graph.input_shapes(index), args, node.shape, names[index])
+        node.primitive.emit(scope)
+        scopes.append(scope)
+    return scopes
+
+
+def _forward(graph: KernelGraph, scopes: list[Scope]) -> Iterator[str]:
+    for node, scope in zip(graph.nodes[1:-1], scopes[:-1], strict=True):
+        yield f"# {scope.target}: {node.primitive.describe()} -> {_shape(node.shape)}"
+        yield from scope.forward
+    last = scopes[-1]
+    yield f"return {last.forward[-1].removeprefix(f'{last.target} = ')}"
+
+
+def _shape(shape: Shape) -> str:
+    return "[" + ", ".join(["N", *(f"{dim.slot}={size}" for dim, size in zip(shape.dims(), shape.sizes(), strict=True))]) + "]"
+
+
+def _checks(graph: KernelGraph) -> Iterator[str]:
+    """Refuse sizes that the kernel can't have."""
+    seen: set[Size] = set()
+    for index, node in enumerate(graph.nodes):
+        rules = node.primitive.infer(graph.input_shapes(index)).constraints
+        for size in (*(rule.size for rule in rules), *node.shape.sizes()):
+            bottom = Size.of(size.den, 1, tuple((symbol, -exp) for symbol, exp in size.exps if exp < 0))
+            top = size * bottom
+            if size in seen or bottom.python() == "1":
+                continue
+            seen.add(size)
+            yield f"if {_grouped(top.python())} % {_grouped(bottom.python())}:"
+            yield f'    raise ValueError(f"{top.python()} must be divisible by {bottom.python()}, but {_values(size)}")'
+
+
+def _grouped(text: str) -> str:
+    return text if text.replace("_", "").isalnum() else f"({text})"
+
+
+def _values(size: Size) -> str:
+    names = [name for symbol, name in enumerate(("c", "h", "w")) if size.exponent(symbol)]
+    return ", ".join(f"{name} is {{{name}}}" for name in names)
+
+
+def _indent(lines: Iterable[str]) -> Iterator[str]:
+    return (f"        {line}" for line in lines)
+
+
+def module_class(graph: KernelGraph) -> type[nn.Module]:
+    """The kernel's module class, built from its verified graph (never from a file's code)."""
+    return _compiled(generate_source(graph), graph.name)
+
+
+@lru_cache(maxsize=256)
+def _compiled(source: str, name: str) -> type[nn.Module]:
+    namespace: dict[str, Any] = {"__name__": f"canvas_rl_kernels.{name}"}
+    exec(compile(source, f"<{name}>", "exec"), namespace)  # our own generated source
+    built = namespace.get(name)
+    if not (isinstance(built, type) and issubclass(built, nn.Module)):
+        raise InternalError(f"the generated source of {name} defines no module")
+    return cast(type[nn.Module], built)
+
+
+def build_module(graph: KernelGraph, site: Site) -> nn.Module:
+    """The kernel with fresh weights at a site; input and output are [N, *site.shape].
+
+    Raises:
+        GraphError: the kernel does not fit the site.
+    """
+    graph.check(site)
+    return module_class(graph)(*site.shape)

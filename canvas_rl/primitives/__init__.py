@@ -1,0 +1,71 @@
+"""The primitives of the kernel language, one file a family.
+
+A new family is one new file with a `FAMILY` and one line in `FAMILIES`.
+"""
+
+from typing import Any
+
+from canvas_rl.errors import CanvasError, FormatError
+from canvas_rl.primitives import (
+    arithmetic,
+    bmm,
+    conv,
+    elementwise,
+    fc,
+    fold,
+    group,
+    io,
+    mix,
+    scale,
+    shift,
+    softmax,
+    unfold,
+)
+from canvas_rl.primitives.base import Family, FamilyContext, Fresh, Primitive, Template, Typed, Weight
+
+FAMILIES: tuple[Family, ...] = (
+    io.FAMILY,
+    fc.FAMILY,
+    conv.FAMILY,
+    mix.FAMILY,
+    scale.FAMILY,
+    unfold.FAMILY,
+    fold.FAMILY,
+    group.FAMILY,
+    shift.FAMILY,
+    softmax.FAMILY,
+    elementwise.FAMILY,
+    arithmetic.FAMILY,
+    bmm.FAMILY,
+)
+
+_BY_TYPE = {kind.__name__: family for family in FAMILIES for kind in family.types}
+
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "FamilyContext",
+    "Fresh",
+    "Primitive",
+    "Template",
+    "Typed",
+    "Weight",
+    "primitive_from_json",
+]
+
+
+def primitive_from_json(data: dict[str, Any]) -> Primitive:
+    """The primitive that `Primitive.to_json` wrote.
+
+    Raises:
+        FormatError: an unknown type, or fields that are missing or of the wrong kind.
+    """
+    kind = data.get("type") if isinstance(data, dict) else None
+    if not isinstance(kind, str) or kind not in _BY_TYPE:
+        raise FormatError(f"unknown primitive {kind!r}: expected one of {', '.join(_BY_TYPE)}")
+    try:
+        return _BY_TYPE[kind].parse(kind, data)
+    except CanvasError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(f"primitive {kind} has damaged fields {data!r}: {error!r}") from error

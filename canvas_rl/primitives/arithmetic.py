@@ -1,0 +1,123 @@
+"""Arithmetic of two operands: the left one is broadcast to the shape of the right one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+from canvas_rl.errors import GraphError
+from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, require
+from canvas_rl.primitives.emission import Scope, reshaped
+from canvas_rl.symbolic.constraints import Constraint
+from canvas_rl.symbolic.shape import Shape
+from canvas_rl.symbolic.size import ONE, Size, product
+
+
+class Operation(NamedTuple):
+    """An arithmetic operation: Canvas's name, the PyTorch expression, whether operands commute."""
+
+    family: str
+    code: str
+    commutative: bool
+
+
+OPERATIONS = {
+    "add": Operation("BAdd", "{l} + {r}", True),
+    "sub": Operation("BSub", "{l} - {r}", False),
+    "mul": Operation("BMul", "{l} * {r}", True),
+    "max": Operation("BMax", "torch.maximum({l}, {r})", True),
+    "min": Operation("BMin", "torch.minimum({l}, {r})", True),
+}
+
+
+@dataclass(frozen=True)
+class Arithmetic(Primitive):
+    """`lhs op rhs` with the shape of rhs.
+
+    The first `prefix` and the last `suffix` dims of both are equal; the product L of the other dims of lhs divides
+    that of rhs: lhs is repeated along the quotient, which is the outer factor. Both numbers are kept as they were
+    when the primitive was applied: sizes that become equal later don't change its meaning.
+    """
+
+    operation: str
+    prefix: int
+    suffix: int
+
+    arity = 2
+
+    @property
+    def family(self) -> str:  # type: ignore[override]
+        return OPERATIONS[self.operation].family
+
+    @property
+    def commutative(self) -> bool:
+        return OPERATIONS[self.operation].commutative
+
+    def _split(self, shape: Shape) -> tuple[tuple[Size, ...], tuple[Size, ...], tuple[Size, ...]]:
+        sizes = shape.sizes()
+        end = len(sizes) - self.suffix
+        return sizes[: self.prefix], sizes[self.prefix : end], sizes[end:]
+
+    def infer(self, inputs: tuple[Shape, ...]) -> Typed:
+        lhs, rhs = inputs
+        fits = min(len(lhs.dims()), len(rhs.dims())) >= self.prefix + self.suffix and min(self.prefix, self.suffix) >= 0
+        require(fits, f"{self.family} shares {self.prefix} + {self.suffix} dims, more than {lhs} and {rhs} have")
+        left, right = self._split(lhs), self._split(rhs)
+        require(left[0] == right[0] and left[2] == right[2], f"{self.family} shares dims that differ in {lhs} and {rhs}")
+        return Typed(rhs, (Constraint(product(right[1]) / product(left[1])),))
+
+    def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:
+        return (out.numel(),)
+
+    def emit(self, scope: Scope) -> None:
+        (left, right), (lhs, rhs) = scope.args, scope.inputs
+        first, rest, last = self._split(lhs)
+        inner = self._split(rhs)[1]
+        code = OPERATIONS[self.operation].code
+        shared, repeated = product(rest), product(inner) / product(rest)
+        if shared is ONE:
+            filler = (ONE,) * len(inner)
+            scope.assign(code.format(l=reshaped(left, lhs.sizes(), (*first, *filler, *last)), r=right))
+        elif repeated is ONE:
+            scope.assign(code.format(l=reshaped(left, lhs.sizes(), rhs.sizes()), r=right))
+        else:
+            scope.forward.append(f"{scope.target} = {reshaped(left, lhs.sizes(), (*first, ONE, shared, *last))}")
+            wide = reshaped(right, rhs.sizes(), (*first, repeated, shared, *last))
+            result = f"({code.format(l=scope.target, r=wide)})"
+            scope.assign(reshaped(result, (), rhs.sizes()))
+
+    def describe(self) -> str:
+        return {"add": "lhs + rhs", "sub": "lhs - rhs", "mul": "lhs * rhs", "max": "maximum", "min": "minimum"}[self.operation]
+
+
+def align(lhs: Shape, rhs: Shape) -> tuple[int, int]:
+    """Lengths of the common prefix and suffix of dims (slot and size); the suffix is stripped first."""
+    left = [(dim.slot, size) for dim, size in zip(lhs.dims(), lhs.sizes(), strict=True)]
+    right = [(dim.slot, size) for dim, size in zip(rhs.dims(), rhs.sizes(), strict=True)]
+    limit = min(len(left), len(right))
+    suffix = next((i for i in range(limit) if left[-1 - i] != right[-1 - i]), limit)
+    limit -= suffix
+    prefix = next((i for i in range(limit) if left[i] != right[i]), limit)
+    return prefix, suffix
+
+
+def _build(operation: str, mirrored: bool, shapes: tuple[Shape, ...], fresh: object) -> Primitive:
+    same = shapes[0] == shapes[1]
+    require(not (mirrored and same and OPERATIONS[operation].commutative), "the other operand order does the same")
+    return Arithmetic(operation, *align(*shapes))
+
+
+def _templates(context: FamilyContext) -> Iterator[Template]:
+    for name, operation in OPERATIONS.items():
+        for label, order in (("under->top", (0, 1)), ("top->under", (1, 0))):
+            build = partial(_build, name, order == (1, 0))
+            yield Template(f"{name}({label})", operation.family, build, arity=2, order=order)
+
+
+def _parse(kind: str, data: dict[str, Any]) -> Primitive:
+    if data["operation"] not in OPERATIONS:
+        raise GraphError(f"unknown operation {data['operation']!r}: expected one of {', '.join(OPERATIONS)}")
+    return Arithmetic(data["operation"], int(data["prefix"]), int(data["suffix"]))
+
+
+FAMILY = Family((Arithmetic,), _templates, _parse)

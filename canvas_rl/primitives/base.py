@@ -1,0 +1,212 @@
+"""What a primitive is: shape rule, cost, receptive field and emission, together in one class."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, NamedTuple, Self
+
+from canvas_rl.config import SearchOptions
+from canvas_rl.errors import GraphError
+from canvas_rl.primitives.emission import Scope
+from canvas_rl.primitives.receptive import Field
+from canvas_rl.symbolic.constraints import Constraint
+from canvas_rl.symbolic.shape import Dim, Shape
+from canvas_rl.symbolic.size import Size, parse, symbol
+
+
+class Typed(NamedTuple):
+    """What a shape rule gives: the output's shape and what must hold at every site."""
+
+    shape: Shape
+    constraints: tuple[Constraint, ...] = ()
+
+
+class Weight(NamedTuple):
+    """A learned tensor: its sizes, and how many of its entries add up to one output element."""
+
+    sizes: tuple[Size, ...]
+    fan_in: Size
+
+
+@dataclass(frozen=True)
+class Primitive(ABC):
+    """One operation of the kernel language. Subclasses are frozen dataclasses and hold all that was decided.
+
+    Attributes:
+        family: the name by which filters and samplers know it (Canvas's primitive name).
+        arity: number of operands.
+        weighted: whether it has learned weights.
+        nonnegative: whether its output has no negative element.
+        commutative: whether operands of equal shape may be exchanged.
+    """
+
+    family: ClassVar[str]
+    arity: ClassVar[int] = 1
+    weighted: ClassVar[bool] = False
+
+    @property
+    def nonnegative(self) -> bool:
+        return False
+
+    @property
+    def commutative(self) -> bool:
+        return False
+
+    @abstractmethod
+    def infer(self, inputs: tuple[Shape, ...]) -> Typed:
+        """The shape rule.
+
+        Raises:
+            GraphError: the primitive is not legal on these shapes; the message says why.
+        """
+
+    def equation(self, inputs: tuple[Shape, ...]) -> tuple[Size, Size] | None:
+        """Two sizes that must be equal before `infer`; the solver may solve them for one free variable."""
+        return None
+
+    def weights(self, inputs: tuple[Shape, ...]) -> tuple[Weight, ...]:
+        """Learned tensors."""
+        return ()
+
+    @abstractmethod
+    def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:
+        """FLOPs of one sample as a sum of sizes: 2 per multiply-add, 1 per other elementary operation."""
+
+    def receptive(self, fields: tuple[Field, ...], inputs: tuple[Shape, ...]) -> Field:
+        """Receptive field of the output, given those of the operands."""
+        return Field.union(*fields)
+
+    def pointless(self, producers: tuple["Primitive", ...]) -> str | None:
+        """Why applying it right after the primitives that made its operands makes no sense; None if it does."""
+        return None
+
+    @abstractmethod
+    def emit(self, scope: Scope) -> None:
+        """Write the PyTorch code."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """A few words for comments and pictures."""
+
+    def substitute(self, values: Mapping[int, Size]) -> Self:
+        """This primitive with free variables replaced."""
+        changed = {f.name: _substitute(getattr(self, f.name), values) for f in fields(self)}
+        return replace(self, **changed) if changed else self
+
+    def to_json(self) -> dict[str, Any]:
+        """Its class name and fields, JSON-ready."""
+        return {"type": type(self).__name__, **{f.name: _to_json(getattr(self, f.name)) for f in fields(self)}}
+
+
+def _substitute(value: Any, values: Mapping[int, Size]) -> Any:
+    if isinstance(value, Size):
+        return value.substitute(values)
+    if type(value) is tuple:
+        return tuple(_substitute(item, values) for item in value)
+    return value
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Size | Dim):
+        return str(value)
+    if isinstance(value, tuple):
+        return [_to_json(item) for item in value]
+    return value
+
+
+def json_sizes(values: Any) -> tuple[Size | None, ...]:
+    """Sizes (None where absent) from their JSON form.
+
+    Raises:
+        FormatError: not a list of sizes.
+    """
+    return tuple(None if value is None else parse(value) for value in values)
+
+
+def json_dims(values: Any) -> tuple[Dim, ...]:
+    """Dim addresses from their JSON form such as `0.C`.
+
+    Raises:
+        GraphError: an address of another form.
+    """
+    return tuple(json_dim(value) for value in values)
+
+
+def json_dim(value: Any) -> Dim:
+    """A dim address from its JSON form such as `0.C`.
+
+    Raises:
+        GraphError: an address of another form.
+    """
+    group, _, slot = str(value).partition(".")
+    if group not in ("0", "1") or slot not in ("G", "C", "KH", "KW", "H", "W"):
+        raise GraphError(f"{value!r} is no dim: expected group and slot, such as '0.C' or '1.H'")
+    return Dim(int(group), slot)
+
+
+Build = Callable[[tuple[Shape, ...], "Fresh"], Primitive]
+
+
+class Fresh:
+    """Hands out free variables that are not in use yet, in order.
+
+    Args:
+        first: index of the first unused symbol.
+    """
+
+    def __init__(self, first: int) -> None:
+        self.next = first
+
+    def __call__(self) -> Size:
+        self.next += 1
+        return symbol(self.next - 1)
+
+
+@dataclass(frozen=True)
+class Template:
+    """An action that applies a primitive whose open choices are made when it meets its operands.
+
+    Args:
+        name: the action's name in saved programs, such as `fc(C)`.
+        family: the family of the primitives it makes.
+        arity: number of operands.
+        build: makes the primitive for operands of given shapes; raises GraphError where it can't be applied.
+        order: which of (under, top) of the stack are the operands; unary templates take the top.
+    """
+
+    name: str
+    family: str
+    build: Build
+    arity: int = 1
+    order: tuple[int, ...] = (0,)
+    weighted: bool = False
+
+
+@dataclass(frozen=True)
+class FamilyContext:
+    """What a family needs to know to list its templates."""
+
+    options: SearchOptions
+    spatial_dims: int
+    group_counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family file's entry in the registry.
+
+    Args:
+        types: the primitive classes it defines.
+        templates: lists its templates for a search space.
+        parse: rebuilds one of its primitives from JSON fields.
+    """
+
+    types: tuple[type[Primitive], ...]
+    templates: Callable[[FamilyContext], Iterator[Template]]
+    parse: Callable[[str, dict[str, Any]], Primitive]
+
+
+def require(condition: bool, reason: str) -> None:
+    """Raise a GraphError with `reason` unless `condition` holds."""
+    if not condition:
+        raise GraphError(reason)

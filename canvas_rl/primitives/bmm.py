@@ -1,0 +1,98 @@
+"""BMM: contract one group of each operand."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, require
+from canvas_rl.primitives.emission import Scope, reshaped, root
+from canvas_rl.primitives.receptive import Field
+from canvas_rl.symbolic.shape import SPATIAL, Shape
+from canvas_rl.symbolic.size import Size, constant
+
+
+@dataclass(frozen=True)
+class BMM(Primitive):
+    """Batched matrix product over one group of each operand, scaled by 1 / sqrt(contracted size).
+
+    The output's groups are those left over: lhs's, then rhs's. With `softmax`, a softmax over the (flattened) second
+    of them follows, as in attention.
+
+    Args:
+        lhs: which group of the left operand is contracted.
+        rhs: which group of the right operand is contracted.
+    """
+
+    lhs: int
+    rhs: int
+    softmax: bool
+
+    family = "BMM"
+    arity = 2
+
+    @property
+    def nonnegative(self) -> bool:
+        return self.softmax
+
+    def equation(self, inputs: tuple[Shape, ...]) -> tuple[Size, Size]:
+        return inputs[0][self.lhs].numel(), inputs[1][self.rhs].numel()
+
+    def infer(self, inputs: tuple[Shape, ...]) -> Typed:
+        require(self.lhs in (0, 1) and self.rhs in (0, 1), f"BMM contracts groups {self.lhs}, {self.rhs}: expected 0 or 1")
+        left, right = self.equation(inputs)
+        for shape, group in ((inputs[0], self.lhs), (inputs[1], self.rhs)):
+            require(len(shape[group].present()) > 0, f"BMM would contract group {group} of {shape}, which has no dim")
+        require(left is right, f"BMM contracts {left} with {right}: the sizes differ")
+        return Typed(Shape(inputs[0][1 - self.lhs], inputs[1][1 - self.rhs]))
+
+    def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:
+        elements = out.numel()
+        product = constant(2) * elements * self.equation(inputs)[0]
+        return (product, elements, constant(5) * elements) if self.softmax else (product, elements)
+
+    def receptive(self, fields: tuple[Field, ...], inputs: tuple[Shape, ...]) -> Field:
+        joined = Field.union(*fields)
+        everywhere = (SPATIAL in (inputs[0][self.lhs].kind, inputs[1][self.rhs].kind)) or self.softmax
+        return joined.everywhere(everywhere, everywhere)
+
+    def emit(self, scope: Scope) -> None:
+        left, right = (
+            self._matrix(scope, operand, transposed)
+            for operand, transposed in ((0, self.lhs == 0), (1, self.rhs == 1))
+        )
+        scope.forward.append(f"{scope.target} = torch.bmm({left}, {right}) * {root(self.equation(scope.inputs)[0])}")
+        if self.softmax:
+            scope.forward.append(f"{scope.target} = {scope.target}.softmax(dim=2)")
+        matrix = (scope.out.first.numel(), scope.out.second.numel())
+        if scope.out.sizes() != matrix:
+            scope.assign(reshaped(scope.target, matrix, scope.out.sizes()))
+
+    @staticmethod
+    def _matrix(scope: Scope, operand: int, transposed: bool) -> str:
+        shape = scope.inputs[operand]
+        flat = reshaped(scope.args[operand], shape.sizes(), (shape.first.numel(), shape.second.numel()))
+        return f"{flat}.transpose(1, 2)" if transposed else flat
+
+    def describe(self) -> str:
+        return f"matrix product over group {self.lhs} of lhs and {self.rhs} of rhs{', softmax' if self.softmax else ''}"
+
+
+def _build(lhs: int, rhs: int, softmax: bool, shapes: tuple[Shape, ...], fresh: object) -> Primitive:
+    return BMM(lhs, rhs, softmax)
+
+
+def _templates(context: FamilyContext) -> Iterator[Template]:
+    for names, order in ((("under", "top"), (0, 1)), (("top", "under"), (1, 0))):
+        for lhs in (0, 1):
+            for rhs in (0, 1):
+                for softmax in (False, True):
+                    name = f"bmm({names[0]}.{lhs},{names[1]}.{rhs}{',softmax' if softmax else ''})"
+                    yield Template(name, "BMM", partial(_build, lhs, rhs, softmax), arity=2, order=order)
+
+
+def _parse(kind: str, data: dict[str, Any]) -> Primitive:
+    return BMM(int(data["lhs"]), int(data["rhs"]), bool(data["softmax"]))
+
+
+FAMILY = Family((BMM,), _templates, _parse)

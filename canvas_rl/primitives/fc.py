@@ -1,0 +1,70 @@
+"""FC: a grouped 1x1 convolution over the channel group."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, Weight, require
+from canvas_rl.primitives.emission import Scope, reshaped
+from canvas_rl.symbolic.constraints import Constraint
+from canvas_rl.symbolic.shape import Group, Shape
+from canvas_rl.symbolic.size import CHANNELS, ONE, Size, constant, parse
+
+
+def channel_groups(group: Group) -> Size:
+    """The number of groups of a channel group: its G dim, 1 where absent."""
+    return group.size("G") or ONE
+
+
+@dataclass(frozen=True)
+class FC(Primitive):
+    """Grouped 1x1 convolution: channel group to {C: out}, groups = G dim; the weight is [out, in / G, 1, 1]."""
+
+    out: Size
+
+    family = "FC"
+    weighted = True
+
+    def infer(self, inputs: tuple[Shape, ...]) -> Typed:
+        shape = inputs[0]
+        require(shape.is_image(), f"FC needs a channel group and a spatial group, in this order, not {shape}")
+        share = self.out / channel_groups(shape.first)
+        out = shape.with_group(0, shape.first.with_sizes(G=None, C=self.out, KH=None, KW=None))
+        return Typed(out, (Constraint(self.out), Constraint(share)))
+
+    def weights(self, inputs: tuple[Shape, ...]) -> tuple[Weight, ...]:
+        fan_in = inputs[0].first.numel() / channel_groups(inputs[0].first)
+        return (Weight((self.out, fan_in), fan_in),)
+
+    def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:
+        return (constant(2) * out.numel() * self.weights(inputs)[0].fan_in,)
+
+    def emit(self, scope: Scope) -> None:
+        shape = inputs = scope.inputs[0]
+        groups, channels, space = channel_groups(shape.first), shape.first.numel(), shape.second.present()
+        name, fan_in = scope.attribute("fc"), self.weights((inputs,))[0].fan_in
+        flat = reshaped(scope.args[0], shape.sizes(), (channels, *space))
+        grouped = "" if groups is ONE else f"groups={groups.python()}, "
+        sizes = f"{channels.python()}, {self.out.python()}"
+        if not space and not grouped:
+            scope.layer(name, f"nn.Linear({sizes}, bias=False)", fan_in)
+            scope.assign(f"self.{name}({flat})")
+            return
+        dims = max(len(space), 1)
+        scope.layer(name, f"nn.Conv{dims}d({sizes}, 1, {grouped}bias=False)", fan_in)
+        scope.assign(f"self.{name}({flat})" if space else f"self.{name}({flat}.unsqueeze(-1)).squeeze(-1)")
+
+    def describe(self) -> str:
+        return f"FC to {self.out} channels"
+
+
+def _templates(context: FamilyContext) -> Iterator[Template]:
+    yield Template("fc(C)", "FC", lambda shapes, fresh: FC(CHANNELS), weighted=True)
+    yield Template("fc(x)", "FC", lambda shapes, fresh: FC(fresh()), weighted=True)
+
+
+def _parse(kind: str, data: dict[str, Any]) -> Primitive:
+    return FC(parse(data["out"]))
+
+
+FAMILY = Family((FC,), _templates, _parse)

@@ -1,0 +1,74 @@
+"""Fold: remove a dim, or a pair of dims, by average or maximum."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, json_dims, require
+from canvas_rl.primitives.emission import Scope
+from canvas_rl.primitives.receptive import Field
+from canvas_rl.primitives.selection import PAIRS, SINGLE_DIMS, check_present, listed
+from canvas_rl.primitives.softmax import Softmax
+from canvas_rl.symbolic.shape import Dim, Shape
+from canvas_rl.symbolic.size import Size
+
+_METHODS = {"avg": "mean", "max": "amax"}
+
+
+@dataclass(frozen=True)
+class Fold(Primitive):
+    """Reduce over `dims`: one dim, or a pair KH, KW or H, W of one group."""
+
+    dims: tuple[Dim, ...]
+    kind: str
+
+    family = "Fold"
+
+    def infer(self, inputs: tuple[Shape, ...]) -> Typed:
+        out = inputs[0]
+        check_present(self.dims, out, "Fold")
+        require(len(self.dims) == 1 or self.dims in PAIRS, f"Fold takes one dim or a pair, not {listed(self.dims)}")
+        require(self.kind in _METHODS, f"Fold is by {self.kind!r}: expected avg or max")
+        for dim in self.dims:
+            out = out.with_dim(dim, None)
+        return Typed(out)
+
+    def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:
+        return (inputs[0].numel(),)
+
+    def receptive(self, fields: tuple[Field, ...], inputs: tuple[Shape, ...]) -> Field:
+        slots = {dim.slot for dim in self.dims}
+        return fields[0].everywhere("H" in slots, "W" in slots)
+
+    def pointless(self, producers: tuple[Primitive, ...]) -> str | None:
+        before = producers[0]
+        if isinstance(before, Softmax) and self.kind == "avg" and before.dim in self.dims:
+            return "the average of a Softmax over its own dim is constant"
+        return None
+
+    def emit(self, scope: Scope) -> None:
+        axes = tuple(scope.inputs[0].axis(dim) for dim in self.dims)
+        scope.assign(f"{scope.args[0]}.{_METHODS[self.kind]}(dim={axes[0] if len(axes) == 1 else axes})")
+
+    def describe(self) -> str:
+        return f"{'average' if self.kind == 'avg' else 'maximum'} over {listed(self.dims)}"
+
+
+def _build(dims: tuple[Dim, ...], kind: str, shapes: tuple[Shape, ...], fresh: object) -> Primitive:
+    return Fold(dims, kind)
+
+
+def _templates(context: FamilyContext) -> Iterator[Template]:
+    singles: list[tuple[Dim, ...]] = [(dim,) for dim in SINGLE_DIMS]
+    for dims in [*singles, *PAIRS]:
+        name = f"{dims[0].group}.{''.join(dim.slot for dim in dims)}"
+        for kind in _METHODS:
+            yield Template(f"fold({name},{kind})", "Fold", partial(_build, dims, kind))
+
+
+def _parse(kind: str, data: dict[str, Any]) -> Primitive:
+    return Fold(json_dims(data["dims"]), str(data["kind"]))
+
+
+FAMILY = Family((Fold,), _templates, _parse)

@@ -1,0 +1,85 @@
+"""Mix: an einsum with a learned weight over a subset of dims."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from canvas_rl.primitives.base import Family, FamilyContext, Fresh, Primitive, Template, Typed, Weight, json_dims, json_sizes, require
+from canvas_rl.primitives.emission import Scope, root
+from canvas_rl.primitives.receptive import Field
+from canvas_rl.primitives.selection import check_present, listed, selected, selections
+from canvas_rl.symbolic.constraints import Constraint
+from canvas_rl.symbolic.shape import Dim, Shape
+from canvas_rl.symbolic.size import Size, constant, product
+
+
+@dataclass(frozen=True)
+class Mix(Primitive):
+    """Contract `dims` with a learned weight; each comes back with a new size in its slot, or is dropped (None)."""
+
+    dims: tuple[Dim, ...]
+    new: tuple[Size | None, ...]
+
+    family = "Mix"
+    weighted = True
+
+    def infer(self, inputs: tuple[Shape, ...]) -> Typed:
+        shape = inputs[0]
+        check_present(self.dims, shape, "Mix")
+        require(len(self.new) == len(self.dims), "Mix needs one new size (or none) for each dim")
+        out = shape
+        for dim, size in zip(self.dims, self.new, strict=True):
+            out = out.with_dim(dim, size)
+        require(len(out.dims()) > 0, f"Mix would drop every dim of {shape}")
+        return Typed(out, tuple(Constraint(size) for size in self._made()))
+
+    def _made(self) -> tuple[Size, ...]:
+        return tuple(size for size in self.new if size is not None)
+
+    def weights(self, inputs: tuple[Shape, ...]) -> tuple[Weight, ...]:
+        old = tuple(size for dim in self.dims if (size := inputs[0].size(dim)) is not None)
+        return (Weight((*self._made(), *old), product(old)),)
+
+    def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:
+        return (constant(2) * out.numel() * self.weights(inputs)[0].fan_in,)
+
+    def receptive(self, fields: tuple[Field, ...], inputs: tuple[Shape, ...]) -> Field:
+        slots = {dim.slot for dim in self.dims}
+        return fields[0].everywhere("H" in slots, "W" in slots)
+
+    def emit(self, scope: Scope) -> None:
+        name, weight = scope.attribute("mix"), self.weights(scope.inputs)[0]
+        letters = dict(zip(scope.inputs[0].dims(), "abcdefghijkl", strict=False))
+        renamed = {dim: letters[dim].upper() for dim, size in zip(self.dims, self.new, strict=True) if size is not None}
+        made = "".join(renamed.values())
+        old = "".join(letters[dim] for dim in self.dims)
+        out = "".join(renamed.get(dim, letters[dim]) for dim in scope.out.dims())
+        scope.parameter(name, weight.sizes)
+        scope.init.append(f"nn.init.normal_(self.{name}, std={root(weight.fan_in)})")
+        equation = f"n{''.join(letters.values())},{made}{old}->n{out}"
+        scope.assign(f'torch.einsum("{equation}", {scope.args[0]}, self.{name})')
+
+    def describe(self) -> str:
+        made = ", ".join(str(size) for size in self.new if size is not None)
+        return f"learned mix of {listed(self.dims)} to {made or 'nothing'}"
+
+
+def _build(selection: str, kind: str, shapes: tuple[Shape, ...], fresh: Fresh) -> Primitive:
+    dims = selected(selection, shapes[0])
+    require(kind != "first" or len(dims) > 1, "'first' needs at least two dims: 'fresh' is the same for one")
+    new = {"fresh": [True] * len(dims), "dropped": [False] * len(dims), "first": [True] + [False] * (len(dims) - 1)}
+    return Mix(dims, tuple(fresh() if keep else None for keep in new[kind]))
+
+
+def _templates(context: FamilyContext) -> Iterator[Template]:
+    for selection in selections():
+        for kind in ("fresh", "dropped") if "." in selection else ("fresh", "dropped", "first"):
+            yield Template(f"mix({selection},{kind})", "Mix", partial(_build, selection, kind), weighted=True)
+
+
+def _parse(kind: str, data: dict[str, Any]) -> Primitive:
+    return Mix(json_dims(data["dims"]), json_sizes(data["new"]))
+
+
+FAMILY = Family((Mix,), _templates, _parse)

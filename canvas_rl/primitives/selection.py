@@ -1,0 +1,50 @@
+"""Which dims of a tensor a template is about: one dim, a whole group, or all."""
+
+from collections.abc import Iterator
+
+from canvas_rl.primitives.base import require
+from canvas_rl.symbolic.shape import CHANNEL, SLOTS, SPATIAL, Dim, Shape
+
+SINGLE_DIMS = tuple(Dim(group, slot) for group in (0, 1) for kind in (CHANNEL, SPATIAL) for slot in SLOTS[kind])
+PAIRS = tuple((Dim(group, first), Dim(group, second)) for group in (0, 1) for first, second in (("H", "W"), ("KH", "KW")))
+
+
+def selections() -> Iterator[str]:
+    """Names of all selections: a dim such as `0.C`, a group `0` or `1`, or `all`."""
+    yield from (str(dim) for dim in SINGLE_DIMS)
+    yield from ("0", "1", "all")
+
+
+def selected(selection: str, shape: Shape) -> tuple[Dim, ...]:
+    """The dims of a shape that a selection names.
+
+    Raises:
+        GraphError: a dim is absent, or a smaller selection names the same dims.
+    """
+    dims = shape.dims()
+    if selection == "all":
+        require(len({dim.group for dim in dims}) == 2, f"'all' needs dims in both groups: {shape}")
+        return dims
+    if selection in ("0", "1"):
+        chosen = tuple(dim for dim in dims if str(dim.group) == selection)
+        require(len(chosen) > 1, f"group {selection} has fewer than two dims: {shape}")
+        return chosen
+    chosen = tuple(dim for dim in dims if str(dim) == selection)
+    require(len(chosen) == 1, f"there is no dim {selection} in {shape}")
+    return chosen
+
+
+def check_present(dims: tuple[Dim, ...], shape: Shape, name: str) -> None:
+    """Refuse an empty list of dims, a repeated dim, and a dim that the shape does not have.
+
+    Raises:
+        GraphError: as above.
+    """
+    require(len(dims) > 0 and len(set(dims)) == len(dims), f"{name} needs different dims, not {[str(d) for d in dims]}")
+    for dim in dims:
+        require(shape.size(dim) is not None, f"{name} is about {dim}, which {shape} does not have")
+
+
+def listed(dims: tuple[Dim, ...]) -> str:
+    """Dim names for a comment."""
+    return ", ".join(dim.slot for dim in dims)
