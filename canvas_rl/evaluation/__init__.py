@@ -1,0 +1,1 @@
+"""Judging kernels: static cost, gates, latency, proxy training, isolation and the store."""

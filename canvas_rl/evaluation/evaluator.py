@@ -1,0 +1,302 @@
+"""The real evaluator: static cost, gates, proxy training and latency, in isolated workers, with a memory."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import nn
+
+from canvas_rl.errors import CanvasError, EvaluationError
+from canvas_rl.evaluation import jobs
+from canvas_rl.evaluation.environment import describe_environment, device_name
+from canvas_rl.evaluation.gates import GATE_BATCH
+from canvas_rl.evaluation.measurement import Kernel, Measurement, SiteFigures, Status, geometric_speedup
+from canvas_rl.evaluation.pool import Job, Outcome, WorkerPool
+from canvas_rl.evaluation.proxy import build_backbone
+from canvas_rl.evaluation.settings import EvaluationConfig, evaluation_fingerprint
+from canvas_rl.evaluation.store import MeasurementStore
+from canvas_rl.evaluation.subject import LOADER, Place, kernel_spec, load_subject, reference_spec
+from canvas_rl.evaluation.worker import WorkerSettings
+from canvas_rl.symbolic.site import ReferenceConv, Site, check_sites
+
+Callback = Callable[[Measurement], None]
+
+REFERENCE = "reference"
+_KERNELS_PER_WORKER = 4
+
+
+@dataclass
+class Statistics:
+    """What an evaluator has done so far."""
+
+    asked: int = 0
+    """kernels given to `evaluate`"""
+    repeats: int = 0
+    """of these, seen before by this evaluator"""
+    store_hits: int = 0
+    """of the others, found in the store"""
+    evaluated: int = 0
+    """of the others, measured here"""
+    by_status: Counter[Status] = field(default_factory=Counter)
+    """statuses of the distinct kernels, store hits included"""
+
+
+@dataclass(frozen=True)
+class FinalResult:
+    """A kernel's trained proxy network and its accuracies."""
+
+    network: nn.Module
+    accuracy: float
+    test_accuracy: float
+    quality: float
+
+
+@dataclass
+class _Candidate:
+    """A kernel on its way through the evaluation."""
+
+    name: str
+    graph: dict[str, Any]
+    spec: dict[str, Any]
+    figures: tuple[SiteFigures, ...] = ()
+    accuracies: dict[str, Any] = field(default_factory=dict)
+    outcome: Outcome = field(default_factory=lambda: Outcome(Status.OK))
+    environment: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class KernelEvaluator:
+    """Judges kernels on this machine: the Evaluator of real searches.
+
+    Kernels are taken in chunks. All of a chunk pass static cost, gates and proxy training, side by side in as many
+    workers as there are; then those that are left are timed one at a time, so that nothing else runs meanwhile.
+
+    Args:
+        sites: where latency is measured and cost counted: the placeholders of the user's model. Equal sites are
+            measured once, and count as often as they are given in the mean speedup.
+        references: the convolution replaced at each site; None for 3x3 ones.
+        config: how to measure.
+        store: shared memory of measurements; None to remember only within this evaluator.
+        loader: `module:function` that makes a Subject of a kernel's JSON, in the workers too.
+
+    Raises:
+        ConfigError: the device is not there.
+        DatasetError: the proxy's data set is missing or malformed.
+    """
+
+    def __init__(
+        self,
+        sites: Sequence[Site],
+        references: Sequence[ReferenceConv] | None = None,
+        config: EvaluationConfig | None = None,
+        store: MeasurementStore | None = None,
+        loader: str = LOADER,
+    ) -> None:
+        check_sites(tuple(sites))
+        self.sites = tuple(sites)
+        self.config = config or EvaluationConfig()
+        self.config.latency.check_device()
+        references = tuple(references) if references is not None else (ReferenceConv(),) * len(self.sites)
+        if len(references) != len(self.sites):
+            raise EvaluationError(f"{len(references)} references were given for {len(self.sites)} sites")
+        self._places = tuple(map(Place, self.sites, references))
+        self.fingerprint = evaluation_fingerprint(self._places, self.config)
+        self.device = device_name(self.config.latency)
+        self.statistics = Statistics()
+        self._reference_spec = reference_spec(self._places)
+        self._store = store
+        self._loader = loader
+        self._seen: dict[str, Measurement] = {}
+        latency = self.config.latency
+        self._pool = WorkerPool(
+            self.config.worker_count,
+            WorkerSettings(latency.threads, self.config.memory_limit, latency.device == "cpu"),
+        )
+
+    def __enter__(self) -> "KernelEvaluator":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all workers."""
+        self._pool.close()
+
+    @cached_property
+    def reference(self) -> Measurement:
+        """The replaced convolution, measured the same way, in this run, when first asked for.
+
+        Raises:
+            EvaluationError: it fails, so nothing can be compared with it.
+        """
+        candidate = _Candidate(REFERENCE, {}, self._reference_spec)
+        (measurement,) = self._measure([candidate], None)
+        if not measurement.ok:
+            raise EvaluationError(
+                f"the replaced convolution can't be measured ({measurement.status}): {measurement.message}"
+            )
+        sites = tuple(replace(figures, reference_latency_s=figures.latency_s) for figures in measurement.sites)
+        return replace(measurement, sites=sites, speedup=1.0)
+
+    def evaluate(self, graphs: Sequence[Kernel], on_result: Callback | None = None) -> list[Measurement]:
+        """Measure kernels that are not known yet.
+
+        Args:
+            graphs: the kernels; repeats are allowed and cost nothing.
+            on_result: called with each new measurement, store hits included, as soon as it is there.
+
+        Returns:
+            measurements in the order of `graphs`.
+
+        Raises:
+            EvaluationError: no worker can be started.
+            StoreError: the store can't be read or written.
+        """
+        fresh = {graph.hash: graph for graph in graphs if graph.hash not in self._seen}
+        self.statistics.asked += len(graphs)
+        self.statistics.repeats += len(graphs) - len(fresh)
+        stored = self._store.get_many(list(fresh), self.fingerprint, self.device) if self._store else {}
+        for measurement in stored.values():
+            self.statistics.store_hits += 1
+            self._finish(measurement, on_result)
+        unknown = [
+            _Candidate(name, data := graph.to_json(), kernel_spec(data, self._loader))
+            for name, graph in fresh.items()
+            if name not in stored
+        ]
+        for chunk in _chunks(unknown, _KERNELS_PER_WORKER * self.config.worker_count):
+            self._measure(chunk, on_result)
+        return [self._seen[graph.hash] for graph in graphs]
+
+    def train(self, graph: Kernel | None) -> FinalResult:
+        """Train the proxy network of a kernel again (None: of the replaced convolution).
+
+        The training is a function of kernel, config and seed: the result is the network behind the measurement.
+
+        Raises:
+            EvaluationError: the training failed, or no proxy is configured.
+        """
+        spec = self._reference_spec if graph is None else kernel_spec(graph.to_json(), self._loader)
+        (outcome,) = self._pool.run([self._job(jobs.TRAIN, spec, self.config.time_limit_s)])
+        if self.config.proxy is None or outcome.status is not Status.OK:
+            raise EvaluationError(f"the proxy network can't be trained ({outcome.status}): {outcome.message}")
+        network = build_backbone(self.config.proxy, load_subject(spec).build)
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in outcome.value["weights"].items()})
+        value = outcome.value
+        return FinalResult(network.eval(), value["accuracy"], value["test_accuracy"], value["quality"])
+
+    def _measure(self, candidates: list[_Candidate], on_result: Callback | None) -> list[Measurement]:
+        for candidate in candidates:
+            self._count(candidate)
+        self._run(jobs.CHECK, [item for item in candidates if item.outcome.status is Status.OK], None, _take_accuracies)
+        measurements = {
+            item.name: self._conclude(item, on_result) for item in candidates if item.outcome.status is not Status.OK
+        }
+
+        def take_timings(item: _Candidate) -> None:
+            _take_timings(item, self._places)
+            measurements[item.name] = self._conclude(item, on_result)
+
+        self._run(jobs.TIME, [item for item in candidates if item.outcome.status is Status.OK], 1, take_timings)
+        return [measurements[item.name] for item in candidates]
+
+    def _count(self, candidate: _Candidate) -> None:
+        """Static cost, here in the parent: arithmetic on the graph, no kernel runs."""
+        start = time.perf_counter()
+        try:
+            subject = load_subject(candidate.spec)
+            candidate.figures = tuple(
+                SiteFigures(place.site, **asdict(subject.at(place).cost(place.site))) for place in self._places
+            )
+        except CanvasError as error:
+            candidate.outcome = Outcome(Status.BUILD_FAILED, str(error))
+        for figures in candidate.figures:
+            size = 4 * GATE_BATCH * figures.activation
+            if size > self.config.memory_limit:
+                message = (
+                    f"at site {figures.site} its activations take {size} bytes, the limit is {self.config.memory_limit}"
+                )
+                candidate.outcome = Outcome(Status.TOO_LARGE, message)
+        candidate.seconds = time.perf_counter() - start
+
+    def _run(
+        self, function: str, candidates: list[_Candidate], parallel: int | None, take: Callable[[_Candidate], None]
+    ) -> None:
+        def on_outcome(index: int, outcome: Outcome) -> None:
+            candidate = candidates[index]
+            candidate.outcome = outcome
+            candidate.seconds += outcome.seconds
+            take(candidate)
+
+        limits = [max(1.0, self.config.time_limit_s - item.seconds) for item in candidates]
+        work = [self._job(function, item.spec, limit) for item, limit in zip(candidates, limits, strict=True)]
+        self._pool.run(work, parallel, on_outcome)
+
+    def _job(self, function: str, spec: dict[str, Any], limit_s: float) -> Job:
+        config = self.config
+        payload = {
+            "subject": spec,
+            "places": [place.to_json() for place in self._places],
+            "latency": config.latency.to_json(),
+            "proxy": None if config.proxy is None else config.proxy.to_json(),
+            "seed": config.seed,
+        }
+        return Job(function, payload, limit_s)
+
+    def _conclude(self, candidate: _Candidate, on_result: Callback | None) -> Measurement:
+        measurement = Measurement(
+            kernel=candidate.name,
+            status=candidate.outcome.status,
+            message=candidate.outcome.message,
+            sites=candidate.figures,
+            speedup=geometric_speedup(candidate.figures),
+            environment=candidate.environment or describe_environment(self.config.latency),
+            seed=self.config.seed,
+            wall_time_s=candidate.seconds,
+            **candidate.accuracies,
+        )
+        if candidate.name != REFERENCE:
+            self.statistics.evaluated += 1
+            if self._store:
+                self._store.put(measurement, candidate.graph, self.fingerprint, self.device)
+            self._finish(measurement, on_result)
+        return measurement
+
+    def _finish(self, measurement: Measurement, on_result: Callback | None) -> None:
+        self._seen[measurement.kernel] = measurement
+        self.statistics.by_status[measurement.status] += 1
+        if on_result:
+            on_result(measurement)
+
+
+def _take_accuracies(candidate: _Candidate) -> None:
+    candidate.accuracies = candidate.outcome.value
+
+
+def _take_timings(candidate: _Candidate, places: Sequence[Place]) -> None:
+    value = candidate.outcome.value
+    if not value:
+        return
+    timings = {Place.from_json(timing["place"]): timing for timing in value["timings"]}
+    names = ("latency_s", "reference_latency_s")
+    candidate.figures = tuple(
+        replace(figures, **{name: timings[place][name] for name in names})
+        for figures, place in zip(candidate.figures, places, strict=True)
+    )
+    notes = sorted({timing["note"] for timing in value["timings"] if timing["note"]})
+    noise = max(timing["noise"] for timing in value["timings"])
+    candidate.environment = (
+        value["environment"] | {"noise": f"{noise:.4f}"} | ({"notes": "; ".join(notes)} if notes else {})
+    )
+
+
+def _chunks(items: list[_Candidate], size: int) -> Iterator[list[_Candidate]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk

@@ -1,0 +1,151 @@
+"""What workers are asked to do. Payloads and results are plain data, so that nothing of a kernel crosses over."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from canvas_rl.evaluation.environment import describe_environment
+from canvas_rl.evaluation.floor import Floor, calibrate
+from canvas_rl.evaluation.gates import check_gates
+from canvas_rl.evaluation.latency import LatencyConfig, measure_pair
+from canvas_rl.evaluation.measurement import Rejection, Status
+from canvas_rl.evaluation.proxy import ProxyConfig, ProxyResult, proxy_sites, train_proxy
+from canvas_rl.evaluation.subject import Place, Subject, load_subject, reference_module
+from canvas_rl.evaluation.timing import PairTiming
+from canvas_rl.symbolic.site import Site
+
+CHECK = "canvas_rl.evaluation.jobs:check"
+TIME = "canvas_rl.evaluation.jobs:time_sites"
+TRAIN = "canvas_rl.evaluation.jobs:train"
+
+Payload = dict[str, Any]
+Cache = dict[str, Any]
+
+
+def check(payload: Payload, _: Cache) -> Payload:
+    """Gates at all sites, then proxy training if a proxy is given: the accuracies."""
+    subject = load_subject(payload["subject"])
+    device = payload["latency"]["device"]
+    proxy = _proxy(payload)
+    sites = [place.site for place in _places(payload)]
+    torch.manual_seed(payload["seed"])
+    # The proxy's sites are small and come first: most failures show there.
+    check_gates(subject.build, (*(proxy_sites(proxy) if proxy else ()), *sites), device, payload["seed"])
+    return _accuracies(_train(subject, proxy, device)) if proxy else {}
+
+
+def train(payload: Payload, _: Cache) -> Payload:
+    """Proxy training alone: the accuracies, and the network's weights as numpy arrays."""
+    proxy = _proxy(payload)
+    if proxy is None:
+        raise Rejection(Status.TRAINING_FAILED, "no proxy is configured to train with")
+    result = _train(load_subject(payload["subject"]), proxy, payload["latency"]["device"])
+    weights = {name: tensor.detach().cpu().numpy() for name, tensor in result.network.state_dict().items()}
+    return _accuracies(result) | {"weights": weights}
+
+
+def time_sites(payload: Payload, cache: Cache) -> Payload:
+    """Latency at every different place, beside the reference's. Nothing else may run on the device meanwhile."""
+    config = LatencyConfig.from_json(payload["latency"])
+    subject = load_subject(payload["subject"])
+    torch.manual_seed(payload["seed"])
+    floor = _floor(config, cache)
+    timings = []
+    for place in dict.fromkeys(_places(payload)):
+        timing = _time_place(subject.at(place), place, config, payload["seed"])
+        _check_floor(timing, subject.at(place), place.site, config, floor)
+        timings.append({"place": place.to_json(), **asdict(timing)})
+    return {"timings": timings, "environment": describe_environment(config)}
+
+
+def _time_place(subject: Subject, place: Place, config: LatencyConfig, seed: int) -> PairTiming:
+    site = place.site
+    try:
+        return measure_pair(subject.build(site), reference_module(*place), site.shape, config, seed)
+    except Rejection as rejection:
+        raise Rejection(rejection.status, f"at site {site} {rejection.message}") from rejection
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if is_out_of_memory(error) or is_poisoned(error):
+            raise
+        raise Rejection(Status.LATENCY_FAILED, f"timing at site {site} raised {shorten(error)}") from error
+
+
+def _check_floor(timing: PairTiming, subject: Subject, site: Site, config: LatencyConfig, floor: Floor) -> None:
+    cost = subject.cost(site)
+    elements = cost.params + config.batch_size * torch.Size(site.shape).numel()
+    least = floor.seconds(cost.flops * config.batch_size, elements * config.torch_dtype.itemsize)
+    if timing.latency_s < least:
+        raise Rejection(
+            Status.TOO_FAST,
+            f"at site {site} it was timed at {timing.latency_s:.3g} s, the device's physical floor is {least:.3g} s",
+        )
+
+
+def _floor(config: LatencyConfig, cache: Cache) -> Floor:
+    if "floor" not in cache:
+        cache["floor"] = calibrate(config)
+    floor: Floor = cache["floor"]
+    return floor
+
+
+def _train(subject: Subject, proxy: ProxyConfig, device: str) -> ProxyResult:
+    try:
+        result = train_proxy(subject.build, proxy, device=device)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if is_out_of_memory(error) or is_poisoned(error):
+            raise
+        raise Rejection(Status.TRAINING_FAILED, f"training the proxy network raised {shorten(error)}") from error
+    return result
+
+
+def _accuracies(result: ProxyResult) -> Payload:
+    return {"accuracy": result.accuracy, "test_accuracy": result.test_accuracy, "quality": result.quality}
+
+
+def _proxy(payload: Payload) -> ProxyConfig | None:
+    return ProxyConfig.from_json(payload["proxy"]) if payload["proxy"] is not None else None
+
+
+def _places(payload: Payload) -> tuple[Place, ...]:
+    return tuple(Place.from_json(place) for place in payload["places"])
+
+
+def run_job(function: Callable[[Payload, Cache], Payload], payload: Payload, cache: Cache) -> Payload:
+    """Run one job and say how it ended, as plain data: status, message, value, and whether the worker must go."""
+    start = time.perf_counter()
+    status, message, value, poisoned = Status.OK, "", {}, False
+    try:
+        value = function(payload, cache)
+    except Rejection as rejection:
+        status, message = rejection.status, rejection.message
+    except Exception as error:  # whatever a kernel raises is its result
+        memory = is_out_of_memory(error)
+        status, poisoned = (Status.OUT_OF_MEMORY if memory else Status.RUN_FAILED), memory or is_poisoned(error)
+        message = f"it raised {shorten(error)}"
+    seconds = time.perf_counter() - start
+    return {"status": str(status), "message": message, "value": value, "poisoned": poisoned, "seconds": seconds}
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, or the one behind it, says that memory ran out."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
+
+
+def is_poisoned(error: BaseException) -> bool:
+    """Whether an error leaves the process's CUDA context unusable."""
+    return isinstance(error, RuntimeError) and ("CUDA error" in str(error) or "device-side assert" in str(error))
+
+
+def shorten(error: BaseException) -> str:
+    """The error's class and the first line of its message, at most 200 characters."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:200]

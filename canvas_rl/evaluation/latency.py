@@ -1,0 +1,185 @@
+"""Latency of a kernel and of what it replaces, measured in turn so that only their ratio's noise is left."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import nn
+
+from canvas_rl.errors import ConfigError
+from canvas_rl.evaluation.measurement import Rejection, Status
+from canvas_rl.evaluation.timing import Call, PairTiming, time_on_cpu, time_on_cuda
+
+_CHOICES = {
+    "device": ("cpu", "cuda"),
+    "dtype": ("float32", "bfloat16", "float16"),
+    "mode": ("eager", "compile"),
+}
+_TOLERANCE = {torch.float32: 1e-2, torch.bfloat16: 1e-1, torch.float16: 1e-1}
+_RECOMPILES = 256
+
+
+@dataclass(frozen=True)
+class LatencyConfig:
+    """How latency is measured."""
+
+    device: str = "cpu"
+    """cpu or cuda"""
+    dtype: str = "float32"
+    """float32, bfloat16 or float16"""
+    batch_size: int = 1
+    """samples in a batch"""
+    channels_last: bool = False
+    """NHWC memory layout (2-D sites only)"""
+    mode: str = "eager"
+    """eager, or compile for torch.compile"""
+    threads: int = 1
+    """torch threads on a CPU"""
+    time_cap_s: float = 0.2
+    """time spent at one site on a kernel and its reference together, warm-up and compilation apart"""
+
+    def __post_init__(self) -> None:
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}: expected one of {', '.join(known)}")
+        for name in ("batch_size", "threads"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ConfigError(f"{name} is {value}: expected a whole number of at least 1")
+        if not 0 < self.time_cap_s <= 60:
+            raise ConfigError(f"time_cap_s is {self.time_cap_s}: expected seconds above 0, at most 60")
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The dtype as torch has it."""
+        dtype = getattr(torch, self.dtype)
+        if not isinstance(dtype, torch.dtype):
+            raise ConfigError(f"dtype is {self.dtype!r}: torch has no such dtype")
+        return dtype
+
+    def check_device(self) -> None:
+        """Refuse a device that this machine lacks.
+
+        Raises:
+            ConfigError: CUDA is asked for and torch sees none.
+        """
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("device is 'cuda': torch sees no CUDA device on this machine; use device cpu")
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dict; `from_json` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "LatencyConfig":
+        """A config saved by `to_json`.
+
+        Raises:
+            ConfigError: an unknown or unusable option.
+        """
+        unknown = set(data) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ConfigError(f"unknown latency option {sorted(unknown)[0]!r}: was it saved by a newer version?")
+        return cls(**data)
+
+
+def measure_pair(
+    candidate: nn.Module, reference: nn.Module, shape: tuple[int, ...], config: LatencyConfig, seed: int = 0
+) -> PairTiming:
+    """Latency of two modules on inputs of `shape` (one sample), timed in turn in this process.
+
+    Raises:
+        Rejection: a module can't be compiled, or the candidate's output is not finite or is wrong after timing.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    example = _prepare_input(torch.randn(config.batch_size, *shape, generator=generator), config)
+    return _measure(candidate, reference, example, config)
+
+
+def network_latency(
+    network: nn.Module, original: nn.Module, example: torch.Tensor, config: LatencyConfig
+) -> PairTiming:
+    """Latency of a whole network with kernels in place beside that of the original, measured like a site.
+
+    Args:
+        network: the model with kernels; it is copied, never changed.
+        original: the model as it was; likewise.
+        example: an input whose first dimension is the batch; it is repeated or cut to the config's batch size.
+        config: how to measure.
+
+    Raises:
+        Rejection: as `measure_pair`.
+    """
+    repeats = -(-config.batch_size // example.shape[0])
+    batch = example.detach().repeat(repeats, *[1] * (example.dim() - 1))[: config.batch_size]
+    return _measure(network, original, _prepare_input(batch, config), config)
+
+
+def _measure(candidate: nn.Module, reference: nn.Module, example: torch.Tensor, config: LatencyConfig) -> PairTiming:
+    with _inference(config):
+        modules = [_prepare_module(module, config) for module in (candidate, reference)]
+        pristine = copy.deepcopy(modules[0])
+        if not bool(torch.isfinite(pristine(example)).all()):
+            raise Rejection(Status.NOT_FINITE, f"the output in {config.dtype} is not finite")
+        calls = (_compiled(modules[0], config), _compiled(modules[1], config))
+        if config.device == "cuda":
+            timing, replay = time_on_cuda(calls, example, config.time_cap_s)
+        else:
+            timing, replay = time_on_cpu(calls, example, config.time_cap_s), calls[0]
+        _check_output(replay, pristine, example, config)
+    return timing
+
+
+def _prepare_input(tensor: torch.Tensor, config: LatencyConfig) -> torch.Tensor:
+    tensor = tensor.to(config.device, config.torch_dtype)
+    if config.channels_last and tensor.dim() == 4:
+        tensor = tensor.contiguous(memory_format=torch.channels_last)
+    return tensor
+
+
+def _prepare_module(module: nn.Module, config: LatencyConfig) -> nn.Module:
+    module = copy.deepcopy(module).to(device=config.device, dtype=config.torch_dtype).eval()
+    # nn.Module's signature has no overload for a memory format alone.
+    return module.to(memory_format=torch.channels_last) if config.channels_last else module  # type: ignore[call-overload,no-any-return]
+
+
+def _compiled(module: nn.Module, config: LatencyConfig) -> Call:
+    if config.mode == "eager":
+        return module
+    compiled: Call = torch.compile(module, dynamic=False)
+    return compiled
+
+
+@contextmanager
+def _inference(config: LatencyConfig) -> Iterator[None]:
+    """No gradients, the config's threads, and room in torch.compile's cache for every site."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads)
+    try:
+        with torch.no_grad():
+            if config.mode == "compile":
+                from torch._dynamo import config as dynamo_config
+
+                with dynamo_config.patch(recompile_limit=_RECOMPILES, accumulated_recompile_limit=_RECOMPILES):
+                    yield
+            else:
+                yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _check_output(timed: Call, pristine: nn.Module, example: torch.Tensor, config: LatencyConfig) -> None:
+    """Overwrite the timed input in place: whoever remembers an output by its input's identity is found out."""
+    generator = torch.Generator().manual_seed(int(example.numel()))
+    example.copy_(torch.randn(example.shape, generator=generator))
+    expected = pristine(example.clone()).float()
+    difference = (timed(example).float() - expected).norm()
+    tolerance = _TOLERANCE[config.torch_dtype] * expected.norm()
+    if not bool(difference <= tolerance):
+        raise Rejection(
+            Status.OUTPUT_CHANGED,
+            f"after timing the output is off by {float(difference):.3g} (tolerance {float(tolerance):.3g})",
+        )

@@ -1,0 +1,99 @@
+"""The options of an evaluation: everything that decides what a measurement says."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+
+from canvas_rl.errors import ConfigError
+from canvas_rl.evaluation.data import load_dataset
+from canvas_rl.evaluation.latency import LatencyConfig
+from canvas_rl.evaluation.proxy import ProxyConfig
+from canvas_rl.evaluation.subject import Place
+
+METHOD_VERSION = 1
+"""Raised whenever a change of this package changes figures."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How kernels are evaluated."""
+
+    latency: LatencyConfig = field(default_factory=LatencyConfig)
+    """device, dtype, batch and mode of the latency measurement"""
+    proxy: ProxyConfig | None = field(default_factory=ProxyConfig)
+    """data set, backbone and schedule behind the quality; None: latency only, no quality"""
+    time_limit_s: float = 120.0
+    """wall-clock seconds for one kernel's gates, training and timing together"""
+    memory_limit: int = 4 * 2**30
+    """bytes that one kernel may take"""
+    workers: int = 0
+    """worker processes; 0: one for each processor, one on CUDA"""
+    seed: int = 0
+    """seed of weights and inputs in gates and timing"""
+
+    def __post_init__(self) -> None:
+        if not self.time_limit_s > 0:
+            raise ConfigError(f"time_limit_s is {self.time_limit_s}: expected seconds above 0")
+        if self.memory_limit < 2**26:
+            raise ConfigError(f"memory_limit is {self.memory_limit}: expected at least {2**26} bytes (64 MiB)")
+        if self.workers < 0:
+            raise ConfigError(f"workers is {self.workers}: expected a whole number of at least 0 (0: chosen for you)")
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}: expected a whole number of at least 0")
+
+    @property
+    def worker_count(self) -> int:
+        """How many worker processes there will be."""
+        if self.workers:
+            return self.workers
+        return 1 if self.latency.device == "cuda" else max(1, len(os.sched_getaffinity(0)))
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dict; `from_json` is its inverse."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return values | {
+            "latency": self.latency.to_json(),
+            "proxy": None if self.proxy is None else self.proxy.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "EvaluationConfig":
+        """A config saved by `to_json`.
+
+        Raises:
+            ConfigError: an unknown or unusable option.
+        """
+        unknown = set(data) - {item.name for item in fields(cls)}
+        if unknown:
+            raise ConfigError(f"unknown evaluation option {sorted(unknown)[0]!r}: was it saved by a newer version?")
+        values = dict(data)
+        if "latency" in values:
+            values["latency"] = LatencyConfig.from_json(values["latency"])
+        if values.get("proxy") is not None:
+            values["proxy"] = ProxyConfig.from_json(values["proxy"])
+        return cls(**values)
+
+
+def evaluation_fingerprint(places: Sequence[Place], config: EvaluationConfig) -> str:
+    """Hash of everything that changes figures, except the device: equal fingerprints give comparable figures.
+
+    Raises:
+        DatasetError: the data set is missing or malformed.
+    """
+    described = config.to_json()
+    del described["workers"]
+    proxy = config.proxy
+    data = load_dataset(proxy.dataset, proxy.data_dir, proxy.seed).fingerprint if proxy else ""
+    content = {
+        "method": METHOD_VERSION,
+        "torch": torch.__version__,
+        "places": [place.to_json() for place in places],
+        "config": described,
+        "data": data,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,0 +1,245 @@
+"""Kernels that misbehave, each in its own way, and a graph-like thing that names them."""
+
+import ctypes
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from canvas_rl.evaluation.subject import Place, StaticCost
+from canvas_rl.symbolic.site import Site
+
+LOADER = "planted_kernels:load"
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Stands for a kernel graph: a kind of behaviour, and values for it."""
+
+    kind: str
+    values: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, **self.values}
+
+
+class Subject:
+    def __init__(self, graph: dict[str, Any]) -> None:
+        self._graph = graph
+
+    def build(self, site: Site) -> nn.Module:
+        if "log" in self._graph:
+            with Path(self._graph["log"]).open("a") as log:
+                log.write(f"{os.getpid()} {self._graph['kind']} {site}\n")
+        return KINDS[self._graph["kind"]](site.c)
+
+    def cost(self, site: Site) -> StaticCost:
+        activation = 10**12 if self._graph["kind"] == "large" else 2 * torch.Size(site.shape).numel()
+        return StaticCost(1000, 100, activation)
+
+    def at(self, place: Place) -> "Subject":
+        return self
+
+
+def load(graph: dict[str, Any]) -> Subject:
+    return Subject(graph)
+
+
+class Good(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class Slower(Good):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(super().forward(x))
+
+
+class Unbuildable(nn.Module):
+    def __init__(self, channels: int) -> None:
+        raise ValueError("no such module")
+
+
+class Raising(Good):
+    def forward(self, x: Tensor) -> Tensor:
+        raise ArithmeticError("planted")
+
+
+class Untrainable(Good):
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > 2 and self.training:
+            raise ArithmeticError("planted")
+        return super().forward(x)
+
+
+class Untimeable(Good):
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training and len(x) == 1:
+            raise ArithmeticError("planted")
+        return super().forward(x)
+
+
+class Endless(Good):
+    def forward(self, x: Tensor) -> Tensor:
+        while True:
+            time.sleep(0)
+
+
+class NativeHang(Good):
+    """Keeps the interpreter lock, so no Python thread of the worker can do anything about it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        ctypes.PyDLL(None).sleep(1000)
+        return x
+
+
+class Segfault(Good):
+    def forward(self, x: Tensor) -> Tensor:
+        ctypes.string_at(0)
+        return x
+
+
+class Exiting(Good):
+    def forward(self, x: Tensor) -> Tensor:
+        os._exit(3)
+
+
+class MemoryHog(Good):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.zeros(2**40) + super().forward(x)
+
+
+class SlowMemoryHog(Good):
+    """Takes a little at a time, as Python objects."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        taken = []
+        while True:
+            taken.append(bytearray(b"x" * 2**22))
+
+
+class WrongShape(Good):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[..., 1:]
+
+
+class Nan(Good):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).log()
+
+
+class NanGradient(Good):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).mul(0).sqrt() + super().forward(x)
+
+
+class Constant(Good):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * 0 + 3
+
+
+class IgnoresInput(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight + 0 * x
+
+
+class Detached(Good):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.detach())
+
+
+class DeadWeight(Good):
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.unused = nn.Parameter(torch.ones(1))
+
+
+class ZeroGradient(DeadWeight):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + 0 * self.unused
+
+
+class LeaksForward(Good):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).cumsum(0)
+
+
+class LeaksBackward(Good):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).flip(0).cumsum(0).flip(0)
+
+
+class Random(Good):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + torch.rand(1)
+
+
+class Identity(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Cheat(Good):
+    """Remembers outputs by the input's identity, but only where it thinks that it is timed."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.cache: dict[int, Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            return super().forward(x)
+        if x.data_ptr() not in self.cache:
+            self.cache[x.data_ptr()] = super().forward(x)
+        return self.cache[x.data_ptr()]
+
+
+KINDS: dict[str, type[nn.Module]] = {
+    "good": Good,
+    "slower": Slower,
+    "large": Good,
+    "unbuildable": Unbuildable,
+    "raising": Raising,
+    "untrainable": Untrainable,
+    "untimeable": Untimeable,
+    "endless": Endless,
+    "native_hang": NativeHang,
+    "segfault": Segfault,
+    "exiting": Exiting,
+    "memory_hog": MemoryHog,
+    "slow_memory_hog": SlowMemoryHog,
+    "wrong_shape": WrongShape,
+    "nan": Nan,
+    "nan_gradient": NanGradient,
+    "constant": Constant,
+    "ignores_input": IgnoresInput,
+    "detached": Detached,
+    "dead_weight": DeadWeight,
+    "zero_gradient": ZeroGradient,
+    "leaks_forward": LeaksForward,
+    "leaks_backward": LeaksBackward,
+    "random": Random,
+    "identity": Identity,
+    "cheat": Cheat,
+}
