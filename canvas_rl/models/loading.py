@@ -7,9 +7,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from canvas_rl.errors import CanvasError, ConfigError
+from canvas_rl.errors import CanvasError, ConfigError, UnknownNameError
 from canvas_rl.placeholder import ExampleInput
-from canvas_rl.registry import did_you_mean
+from canvas_rl.registry import Registry, did_you_mean
+
+MODELS = Registry(
+    "model",
+    {
+        "resnet18": "canvas_rl.models.resnet:resnet18",
+        "resnet34": "canvas_rl.models.resnet:resnet34",
+        "resnet8": "canvas_rl.models.resnet:resnet8",
+        "resnet1d": "canvas_rl.models.small:resnet1d",
+        "mlp": "canvas_rl.models.small:mlp",
+    },
+)
+"""Names of built-in networks; each is a factory of (model, example input)."""
 
 
 def load_model(model: str | Callable[[], Any]) -> tuple[nn.Module, ExampleInput]:
@@ -38,9 +50,10 @@ def load_model(model: str | Callable[[], Any]) -> tuple[nn.Module, ExampleInput]
 
 def _factory(name: str) -> Any:
     if ":" not in name:
-        from canvas_rl.models import MODELS  # the registry names the modules of this package
-
-        return MODELS.get(name)
+        try:
+            return MODELS.get(name)
+        except UnknownNameError as error:
+            raise UnknownNameError(f"{error} A network of your own is given as module:factory.") from None
     path, _, attribute = name.partition(":")
     try:
         module = import_module(path)
