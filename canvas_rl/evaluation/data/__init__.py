@@ -1,0 +1,7 @@
+"""Data sets for proxy training: shipped, generated, and read from the user's files."""
+
+from canvas_rl.evaluation.data.dataset import Dataset, Split, make_dataset
+from canvas_rl.evaluation.data.loading import DATASETS, describe_dataset, load_dataset
+from canvas_rl.evaluation.data.spec import DatasetSpec
+
+__all__ = ["DATASETS", "Dataset", "DatasetSpec", "Split", "describe_dataset", "load_dataset", "make_dataset"]
