@@ -7,7 +7,8 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
-# pinned: the torch of constraints.txt. user: the torch that PYTHON already has (for example a CUDA build).
+# pinned: the torch of constraints.txt. user: the torch that PYTHON already has (for example a CUDA build); for one in
+# a virtual environment of yours, name that with VENV=... and everything else is installed there.
 TORCH ?= pinned
 # More arguments for pip, such as a package index with CPU wheels.
 PIP_ARGS ?=
@@ -20,7 +21,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(TORCH)
 # A .venv made with the other choice of torch starts over.
 OTHER := $(filter-out $(STAMP),$(wildcard $(VENV)/.installed-*))
-SOURCES := canvas_rl envs agents experiments tests
+SOURCES := $(wildcard canvas_rl envs agents experiments tests)
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,10 +34,11 @@ setup: $(STAMP) ## Create .venv and install everything (quick when done before)
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 was found: install one, or name it with PYTHON=..." >&2; exit 2; }
 	@case "$(TORCH)" in pinned|user) ;; *) echo "TORCH is '$(TORCH)': expected pinned or user" >&2; exit 2;; esac
-	$(PYTHON) -m venv $(if $(filter user,$(TORCH)),--system-site-packages) $(if $(OTHER),--clear) $(VENV)
+	@test -z "$(OTHER)" && $(BIN)/python -m pip --version >/dev/null 2>&1 \
+		|| $(PYTHON) -m venv --clear $(if $(filter user,$(TORCH)),--system-site-packages) $(VENV)
 ifeq ($(TORCH),user)
 	@$(BIN)/python -c 'import torch; print("using torch", torch.__version__)' \
-		|| { echo "TORCH=user needs torch in $(PYTHON): install it there, or leave TORCH out" >&2; exit 2; }
+		|| { echo "TORCH=user needs torch in $(PYTHON) or in $(VENV): install it there, or leave TORCH out" >&2; exit 2; }
 	grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt
 else
 	cp constraints.txt $(VENV)/constraints.txt
