@@ -1,0 +1,118 @@
+"""MaskablePPO over whole episodes: one kernel of every environment a round, all judged in one batch."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sb3_contrib import MaskablePPO
+from sb3_contrib.common.maskable.buffers import MaskableRolloutBuffer
+from sb3_contrib.common.maskable.utils import get_action_masks
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.utils import obs_as_tensor, set_random_seed
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+
+@dataclass
+class _Step:
+    """One transition of one environment, as the rollout buffer wants it."""
+
+    observation: np.ndarray[Any, Any]
+    action: np.ndarray[Any, Any]
+    value: Tensor
+    log_prob: Tensor
+    mask: np.ndarray[Any, Any]
+    reward: float = 0.0
+
+
+class EpisodicPPO(MaskablePPO):
+    """PPO whose rollout is exactly one episode of each environment.
+
+    A kernel's evaluation takes seconds and a step milliseconds, so what matters is that the evaluations of a round
+    come in one batch and that their number is known. It needs a `BatchedVecEnv` with `synchronise=True`. Between two
+    rounds no episode is under way, and each round draws from generators seeded with (seed, round): the policy, the
+    optimiser and the counters are therefore all there is to save.
+    """
+
+    rounds: int = 0
+    """Rounds finished, which is also how often the policy was updated."""
+
+    def collect_rollouts(
+        self,
+        env: VecEnv,
+        callback: BaseCallback,
+        rollout_buffer: Any,
+        n_rollout_steps: int,
+        use_masking: bool = True,
+    ) -> bool:
+        """Play one episode in every environment; `rollout_buffer` is replaced by one of the right length."""
+        self.policy.set_training_mode(False)
+        callback.on_rollout_start()
+        self._seed_round(env)
+        episodes = self._play(env)
+        self.num_timesteps += sum(len(episode) for episode in episodes)
+        self.rollout_buffer = self._fill(episodes)
+        callback.on_rollout_end()
+        return True
+
+    def train(self) -> None:
+        """Update the policy from the round's episodes and record the losses at once."""
+        super().train()
+        self.rounds += 1
+        self.logger.record("train/updates", self.rounds)
+        self.logger.dump(self.num_timesteps)
+
+    def _seed_round(self, env: VecEnv) -> None:
+        first, second = np.random.SeedSequence([self.seed or 0, self.rounds]).generate_state(2)
+        set_random_seed(int(first))
+        env.seed(int(second))
+
+    def _play(self, env: VecEnv) -> list[list[_Step]]:
+        episodes: list[list[_Step]] = [[] for _ in range(env.num_envs)]
+        observations = env.reset()
+        waiting, over = np.zeros(env.num_envs, dtype=bool), False
+        while not over:
+            masks = get_action_masks(env)  # type: ignore[arg-type]  # a VecEnv is meant, sb3-contrib asks for it
+            with torch.no_grad():
+                actions, values, log_probs = self.policy(obs_as_tensor(observations, self.device), action_masks=masks)  # type: ignore[arg-type]
+            new_observations, rewards, dones, infos = env.step(actions.cpu().numpy())
+            for index in np.flatnonzero(~waiting):
+                step = _Step(
+                    observations[index], actions[index].cpu().numpy(), values[index], log_probs[index], masks[index]
+                )  # type: ignore[index]
+                episodes[index].append(step)
+            waiting = np.array([info.get("waiting", False) for info in infos])
+            observations, over = new_observations, bool(dones.all())
+        for episode, reward in zip(episodes, rewards, strict=True):
+            episode[-1].reward = float(reward)
+        return episodes
+
+    def _fill(self, episodes: list[list[_Step]]) -> MaskableRolloutBuffer:
+        total = sum(len(episode) for episode in episodes)
+        buffer = MaskableRolloutBuffer(
+            total, self.observation_space, self.action_space, self.device, self.gae_lambda, self.gamma, n_envs=1
+        )
+        buffer.reset()
+        for step, starts in _flatten(episodes):
+            buffer.add(
+                step.observation[None],
+                step.action.reshape(1, 1),
+                np.array([step.reward], dtype=np.float32),
+                np.array([starts]),
+                step.value,
+                step.log_prob.reshape(1),
+                action_masks=step.mask[None],
+            )
+        buffer.compute_returns_and_advantage(last_values=torch.zeros(1), dones=np.array([True]))
+        # Over the whole round: minibatches of a round this small would each have another idea of what is good.
+        buffer.advantages = (buffer.advantages - buffer.advantages.mean()) / (buffer.advantages.std() + 1e-8)
+        return buffer
+
+
+def _flatten(episodes: list[list[_Step]]) -> Iterator[tuple[_Step, bool]]:
+    """All steps one after the other, each with whether an episode starts with it."""
+    for episode in episodes:
+        for position, step in enumerate(episode):
+            yield step, position == 0

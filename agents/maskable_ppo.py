@@ -1,0 +1,146 @@
+"""The PPO agent: Stable-Baselines3's MaskablePPO builds kernels in the environment and learns from their rewards."""
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import KVWriter, Logger
+
+from agents.episodic_ppo import EpisodicPPO
+from agents.policy import FamilyFirstPolicy
+from canvas_rl.errors import ConfigError
+from canvas_rl.session import Session, Snapshot
+from envs.batched import BatchedVecEnv
+from envs.kernel_construction import KernelConstructionEnv
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Hyper-parameters of PPO; names are Stable-Baselines3's where it has them."""
+
+    kernels_per_update: int = 12
+    """kernels built with one policy, which then learns from them"""
+    learning_rate: float = 1e-3
+    """step size of Adam"""
+    batch_size: int = 64
+    """transitions of a minibatch"""
+    n_epochs: int = 6
+    """passes over a round's transitions in an update"""
+    gamma: float = 1.0
+    """discount; 1 as long kernels are not worse for being long"""
+    gae_lambda: float = 0.95
+    """bias (0) or variance (1) of the advantage"""
+    clip_range: float = 0.2
+    """how far an update may move a probability"""
+    ent_coef: float = 0.01
+    """weight of the entropy bonus, which keeps the policy curious"""
+    vf_coef: float = 0.5
+    """weight of the value loss"""
+    max_grad_norm: float = 0.5
+    """gradients are clipped to this norm"""
+    target_kl: float | None = 0.05
+    """an update ends early beyond this change of the policy (None: never)"""
+    hidden: tuple[int, ...] = (128, 128)
+    """widths of the hidden layers, of policy and value network alike"""
+
+    def __post_init__(self) -> None:
+        for name in ("kernels_per_update", "batch_size", "n_epochs"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: expected at least 1")
+        if not self.learning_rate > 0:
+            raise ConfigError(f"learning_rate is {self.learning_rate}: expected a number above 0")
+        for name in ("gamma", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: expected a number from 0 to 1")
+
+
+class PPOAgent:
+    """Builds `kernels_per_update` kernels at a time and updates the policy from their rewards."""
+
+    config_type = PPOConfig
+
+    def __init__(self, config: PPOConfig) -> None:
+        self.config = config
+
+    def run(self, session: Session) -> None:
+        """Alternate rounds and updates until the session is over."""
+        model = self._build(session)
+        if session.restored:
+            restore(model, session.restored)
+        model.set_logger(Logger(folder=None, output_formats=[_SessionWriter(session)]))
+        model.learn(sys.maxsize, callback=_Checkpoints(session), log_interval=sys.maxsize, reset_num_timesteps=False)
+
+    def _build(self, session: Session) -> EpisodicPPO:
+        config = self.config
+        makers = [lambda: KernelConstructionEnv(space=session.space, defer=True)] * config.kernels_per_update
+        return EpisodicPPO(
+            FamilyFirstPolicy,
+            BatchedVecEnv(makers, judge=session.judge, synchronise=True),
+            learning_rate=config.learning_rate,
+            batch_size=config.batch_size,
+            n_steps=1,
+            n_epochs=config.n_epochs,
+            gamma=config.gamma,
+            gae_lambda=config.gae_lambda,
+            clip_range=config.clip_range,
+            ent_coef=config.ent_coef,
+            vf_coef=config.vf_coef,
+            max_grad_norm=config.max_grad_norm,
+            target_kl=config.target_kl,
+            normalize_advantage=False,
+            policy_kwargs={
+                "family_of": session.space.family_of,
+                "net_arch": {"pi": list(config.hidden), "vf": list(config.hidden)},
+            },
+            seed=session.seed,
+            device="cpu",
+        )
+
+
+def snapshot(model: EpisodicPPO) -> Snapshot:
+    """All that `restore` needs: the tensors of policy and optimiser, and the counters."""
+    state = {"rounds": model.rounds, "timesteps": model.num_timesteps, "n_updates": model._n_updates}
+    return Snapshot(state, {"policy": model.policy.state_dict(), "optimizer": model.policy.optimizer.state_dict()})
+
+
+def restore(model: EpisodicPPO, saved: Snapshot) -> None:
+    """Put a freshly built model into the saved state."""
+    model.policy.load_state_dict(saved.tensors["policy"])
+    model.policy.optimizer.load_state_dict(saved.tensors["optimizer"])
+    model.rounds = int(saved.state["rounds"])
+    model.num_timesteps = int(saved.state["timesteps"])
+    model._n_updates = int(saved.state["n_updates"])
+
+
+class _Checkpoints(BaseCallback):
+    """Saves the agent after every update, which is before the next round starts."""
+
+    model: EpisodicPPO
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+
+    def _on_rollout_start(self) -> None:
+        if self.model.rounds:
+            self._session.checkpoint(snapshot(self.model))
+
+    def _on_step(self) -> bool:
+        return True
+
+
+class _SessionWriter(KVWriter):
+    """Hands what Stable-Baselines3 logs to the session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        for name, value in key_values.items():
+            if isinstance(value, int | float | torch.Tensor) or hasattr(value, "item"):
+                self._session.log(name, float(value))
+
+    def close(self) -> None:
+        """Nothing is held open."""

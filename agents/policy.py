@@ -1,0 +1,71 @@
+"""A policy that starts as the random agent plays: a family of primitives first, then a template of it."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from sb3_contrib.common.maskable.distributions import MaskableCategorical, MaskableCategoricalDistribution, MaybeMasks
+from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+from stable_baselines3.common.type_aliases import Schedule
+from torch import Tensor
+
+
+class FamilyFirstDistribution(MaskableCategoricalDistribution):
+    """A categorical distribution whose zero logits mean: any legal family alike, then any legal template of it alike.
+
+    Templates are many in some families and few in others (Convolution has 50, BAdd one), so equal logits would
+    mean almost always a convolution. Each logit is therefore lowered by the logarithm of its family's legal templates.
+
+    Args:
+        family_of: the family's index of every action, [actions].
+    """
+
+    def __init__(self, family_of: np.ndarray[Any, Any]) -> None:
+        super().__init__(len(family_of))
+        self._family_of = torch.as_tensor(np.asarray(family_of), dtype=torch.long)
+        self._logits: Tensor | None = None
+
+    def proba_distribution(self, action_logits: Tensor) -> "FamilyFirstDistribution":
+        """Take unmasked logits, [batch, actions]."""
+        self._logits = action_logits.view(-1, self.action_dim)
+        self.apply_masking(None)
+        return self
+
+    def apply_masking(self, masks: MaybeMasks) -> None:
+        """Forbid actions and spread every family's weight over those it has left."""
+        if self._logits is None:
+            raise RuntimeError("apply_masking needs logits: call proba_distribution first")
+        if masks is None:
+            legal = torch.ones_like(self._logits, dtype=torch.bool)
+        else:
+            legal = torch.as_tensor(masks, dtype=torch.bool, device=self._logits.device).reshape(self._logits.shape)
+        family_of = self._family_of.to(self._logits.device).expand_as(self._logits)
+        zeros = torch.zeros_like(self._logits)
+        templates = zeros.scatter_add(1, family_of, legal.to(zeros.dtype)).gather(1, family_of)
+        logits = self._logits - templates.clamp(min=1).log()
+        self.distribution = MaskableCategorical(logits=logits, masks=None if masks is None else legal)
+
+
+class FamilyFirstPolicy(MaskableActorCriticPolicy):
+    """SB3's masked actor-critic with a `FamilyFirstDistribution`.
+
+    Args:
+        family_of: the family's index of every action.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        lr_schedule: Schedule,
+        *,
+        family_of: np.ndarray[Any, Any],
+        **kwargs: Any,
+    ) -> None:
+        self._family_of = family_of
+        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        self.action_dist = FamilyFirstDistribution(self._family_of)
+        super()._build(lr_schedule)

@@ -1,0 +1,67 @@
+"""What TensorBoard shows of a run."""
+
+from collections import Counter
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+from canvas_rl.codegen import generate_source
+from canvas_rl.evaluation.measurement import Measurement
+from canvas_rl.study.archive import Entry
+from canvas_rl.study.picture import draw
+
+
+class Board:
+    """Event files of a run; the step is the number of evaluations.
+
+    Args:
+        folder: where the event files go.
+        start: evaluations so far; what a run before wrote beyond them is hidden.
+    """
+
+    def __init__(self, folder: Path, start: int = 0) -> None:
+        self._writer = SummaryWriter(str(folder), purge_step=start + 1 if start else None)  # type: ignore[no-untyped-call]
+
+    def scalar(self, name: str, value: float, step: int) -> None:
+        """Record one number."""
+        self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+
+    def measurement(self, measurement: Measurement, reward: float, step: int) -> None:
+        """Record what one kernel earned and why; costs are summed over the sites."""
+        self.scalar("kernel/reward", reward, step)
+        figures = {"speedup": measurement.speedup, "quality": measurement.quality}
+        if measurement.sites:
+            figures["flops"] = sum(site.flops for site in measurement.sites)
+            figures["parameters"] = sum(site.params for site in measurement.sites)
+        for name, value in figures.items():
+            if value is not None:
+                self.scalar(f"kernel/{name}", value, step)
+
+    def counts(self, statuses: Counter[str], store_hits: int, repeats: int, step: int) -> None:
+        """Record the totals so far: failures by status, store hits, repeated kernels."""
+        for status, count in statuses.items():
+            if status != "ok":
+                self.scalar(f"failures/{status}", count, step)
+        self.scalar("search/failures", sum(statuses.values()) - statuses["ok"], step)
+        self.scalar("search/store_hits", store_hits, step)
+        self.scalar("search/repeats", repeats, step)
+
+    def best(self, entry: Entry, step: int) -> None:
+        """Record a new best kernel: figures, source and picture."""
+        self.scalar("best/reward", entry.reward, step)
+        if entry.measurement.speedup is not None:
+            self.scalar("best/speedup", entry.measurement.speedup, step)
+        if entry.measurement.quality is not None:
+            self.scalar("best/quality", entry.measurement.quality, step)
+        source = generate_source(entry.graph)
+        code = "\n".join("    " + line for line in source.splitlines())  # an indented block of Markdown
+        self._writer.add_text("best/code", code, step)  # type: ignore[no-untyped-call]
+        self._writer.add_image("best/picture", draw(entry.graph), step, dataformats="HWC")  # type: ignore[no-untyped-call]
+
+    def flush(self) -> None:
+        """Write out what is still in memory."""
+        self._writer.flush()  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """End the event file."""
+        self._writer.close()  # type: ignore[no-untyped-call]

@@ -1,0 +1,71 @@
+"""The end of a search: the best kernels measured in the whole network, and the folder `best/`."""
+
+import copy
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from canvas_rl.codegen import generate_source, module_class, to_dot
+from canvas_rl.evaluation.evaluator import FinalResult, KernelEvaluator
+from canvas_rl.evaluation.latency import LatencyConfig, network_latency
+from canvas_rl.evaluation.measurement import Measurement, Rejection
+from canvas_rl.placeholder import replace
+from canvas_rl.study.archive import Entry
+from canvas_rl.study.files import write_json, write_text
+from canvas_rl.study.result import NetworkLatency, Row
+from canvas_rl.study.target import Target
+
+logger = logging.getLogger(__name__)
+
+METRICS_FORMAT = 1
+
+
+def measure_network(entry: Entry, target: Target, config: LatencyConfig) -> NetworkLatency | None:
+    """Latency of the user's whole network with a kernel in all its places; None where it can't be measured."""
+    if not isinstance(target.example, torch.Tensor):
+        return None  # a network with several inputs has no batch dimension that could be set
+    try:
+        network = replace(copy.deepcopy(target.placed), module_class(entry.graph))
+        timing = network_latency(network, target.original, target.example, config)
+    except (Rejection, RuntimeError) as error:
+        logger.warning("the whole network with kernel %s can't be timed: %s", entry.graph.hash[:8], error)
+        return None
+    return NetworkLatency(timing.latency_s, timing.reference_latency_s)
+
+
+def write_best(folder: Path, row: Row, final: FinalResult, evaluator: KernelEvaluator) -> None:
+    """Write a kernel, its trained proxy network and its figures.
+
+    Args:
+        folder: an empty folder.
+        row: the kernel.
+        final: its trained proxy network.
+        evaluator: that measured it.
+    """
+    graph = row.entry.graph
+    write_json(folder / "kernel.json", graph.to_json())
+    write_text(folder / "kernel.py", generate_source(graph))
+    write_text(folder / "kernel.dot", to_dot(graph))
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in final.network.state_dict().items()}
+    save_file(weights, folder / "weights.safetensors")
+    write_json(folder / "metrics.json", metrics(row, final, evaluator.reference, evaluator))
+
+
+def metrics(row: Row, final: FinalResult, reference: Measurement, evaluator: KernelEvaluator) -> dict[str, Any]:
+    """The figures of a kernel, and what it takes to build its proxy network again."""
+    proxy = evaluator.config.proxy
+    return {
+        "format": METRICS_FORMAT,
+        "kernel": row.entry.graph.hash,
+        "reward": row.entry.reward,
+        "quality": final.quality,
+        "accuracy": final.accuracy,
+        "test_accuracy": final.test_accuracy,
+        "network": row.network.to_json() if row.network else None,
+        "measurement": row.entry.measurement.to_json(),
+        "reference": reference.to_json(),
+        "proxy": proxy.to_json() if proxy else None,
+    }

@@ -1,0 +1,119 @@
+"""What a search found, as data and as a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from canvas_rl.evaluation.measurement import Measurement
+from canvas_rl.study.archive import Entry
+
+
+@dataclass(frozen=True)
+class NetworkLatency:
+    """Latency of the user's whole network with a kernel in it beside the network as it was, timed in turn."""
+
+    latency_s: float
+    reference_latency_s: float
+
+    @property
+    def speedup(self) -> float:
+        """Latency as it was over latency with the kernel."""
+        return self.reference_latency_s / self.latency_s
+
+    def to_json(self) -> dict[str, float]:
+        """A JSON-ready dict."""
+        return {
+            "latency_s": self.latency_s,
+            "reference_latency_s": self.reference_latency_s,
+            "speedup": self.speedup,
+        }
+
+
+@dataclass(frozen=True)
+class Row:
+    """One of the best kernels; the network's latency is None where it was not measured."""
+
+    entry: Entry
+    network: NetworkLatency | None = None
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        path: folder of the run.
+        rows: the best kernels, best first; empty if none was measured without failure.
+        reference: the replaced convolution.
+        reason: why the search ended.
+        totals: evaluations, failures by status, store hits, repeats.
+    """
+
+    path: Path
+    rows: tuple[Row, ...]
+    reference: Measurement
+    reason: str
+    totals: dict[str, Any]
+
+    @property
+    def best(self) -> Entry | None:
+        """The best kernel."""
+        return self.rows[0].entry if self.rows else None
+
+    def table(self) -> Table:
+        """The best kernels beside the convolution that they replace."""
+        sites = self.reference.sites
+        table = Table(title="Best kernels beside the replaced convolution", show_lines=False)
+        table.add_column("")
+        table.add_column("convolution", justify="right")
+        for row in self.rows:
+            table.add_column(row.entry.graph.hash[:8], justify="right")
+        measurements = [self.reference, *(row.entry.measurement for row in self.rows)]
+        for index, site in enumerate(sites):
+            table.add_row(f"latency {site.site} (ms)", *(_latency(item, index) for item in measurements))
+        network = next((row.network for row in self.rows if row.network), None)
+        own = "-" if network is None else f"{network.reference_latency_s * 1e3:.3g}"
+        table.add_row("whole network (ms)", own, *(_network(row) for row in self.rows))
+        table.add_row("speedup (geometric mean)", *(_number(item.speedup, "{:.2f}x") for item in measurements))
+        table.add_row("FLOPs (sum of sites)", *(_total(item, "flops") for item in measurements))
+        table.add_row("parameters (sum of sites)", *(_total(item, "params") for item in measurements))
+        table.add_row("primitives", "-", *(str(row.entry.graph.primitive_count) for row in self.rows))
+        table.add_row("validation accuracy", *(_number(item.accuracy, "{:.1%}") for item in measurements))
+        table.add_row(
+            "test accuracy", *(_number(item.test_accuracy, "{:.1%}") for item in measurements), end_section=True
+        )
+        table.add_row("quality (validation)", *(_number(item.quality, "{:.3f}") for item in measurements))
+        table.add_row("reward", "-", *(f"{row.entry.reward:.3f}" for row in self.rows))
+        return table
+
+
+def _latency(measurement: Measurement, index: int) -> str:
+    figures = measurement.sites[index] if index < len(measurement.sites) else None
+    if figures is None or figures.latency_s is None:
+        return "-"
+    ratio = figures.speedup
+    shown = "" if ratio is None or ratio == 1.0 else f" ({ratio:.2f}x)"
+    return f"{figures.latency_s * 1e3:.3g}{shown}"
+
+
+def _network(row: Row) -> str:
+    return "-" if row.network is None else f"{row.network.latency_s * 1e3:.3g} ({row.network.speedup:.2f}x)"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
+
+
+def _total(measurement: Measurement, name: str) -> str:
+    return _short(sum(getattr(site, name) for site in measurement.sites)) if measurement.sites else "-"
+
+
+def _short(value: float, units: Sequence[str] = ("", "k", "M", "G", "T")) -> str:
+    for unit in units[:-1]:
+        if value < 1000:
+            return f"{value:.3g}{unit}"
+        value /= 1000
+    return f"{value:.3g}{units[-1]}"

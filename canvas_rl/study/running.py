@@ -1,0 +1,146 @@
+"""The search itself: from settings to a run folder with a best kernel."""
+
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from canvas_rl.evaluation.evaluator import KernelEvaluator
+from canvas_rl.registration import load_agent
+from canvas_rl.rewards import Reward, make_reward
+from canvas_rl.session import Agent, SearchOver
+from canvas_rl.space import SearchSpace
+from canvas_rl.study.board import Board
+from canvas_rl.study.final import measure_network, write_best
+from canvas_rl.study.folder import RunFolder, new_path
+from canvas_rl.study.progress import SearchProgress
+from canvas_rl.study.result import Row, SearchResult
+from canvas_rl.study.session import Parts, SearchSession, summary
+from canvas_rl.study.settings import SearchSettings, agent_config
+from canvas_rl.study.stopping import Stopper
+from canvas_rl.study.target import Target, evaluation_config, load_target, make_evaluator, make_space
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A search that is checked and ready to begin."""
+
+    settings: SearchSettings
+    agent: Agent
+    reward: Reward
+    target: Target
+    space: SearchSpace
+
+
+def search(settings: SearchSettings | None = None, *, progress: bool = True, **values: Any) -> SearchResult:
+    """Search a kernel that replaces a network's convolutions.
+
+    Args:
+        settings: all settings; None for the defaults.
+        progress: draw a progress bar on standard error.
+        values: single settings by their flat names, such as `agent="random"`, `model="resnet8"`, `evaluations=20`
+            or `kernel_sizes=(3,)`; they replace those of `settings`.
+
+    Returns:
+        The best kernels; they and everything else are in the run folder `result.path`.
+
+    Raises:
+        CanvasError: a setting or a file that can't be used; nothing has been written then.
+    """
+    settings = (settings or SearchSettings()).replaced(**values)
+    agent_type = load_agent(settings.run.agent)
+    agent = agent_type(agent_config(agent_type.config_type, settings.run.agent_options))
+    reward = make_reward(settings.run.reward)
+    path = settings.run.run_dir or new_path()
+    resumed = RunFolder.open(settings.run.run_dir) if settings.run.resume else None
+    if resumed is not None:
+        resumed.check_settings(settings)
+    else:
+        RunFolder.check_free(path)
+    target = load_target(settings)
+    config = evaluation_config(settings, target.sites[0].spatial_dims)
+    space = make_space(settings, target, config)
+    if resumed is not None:
+        resumed.check_space(space.fingerprint)
+    plan = _Plan(settings, agent, reward, target, space)
+    with _run_folder(resumed, path) as folder:
+        evaluator = make_evaluator(target, config, folder.store_url(settings.run.storage))
+        try:
+            return _Run(plan, folder, evaluator).search(progress)
+        finally:
+            evaluator.close()
+
+
+@contextmanager
+def _run_folder(resumed: RunFolder | None, path: Path) -> Iterator[RunFolder]:
+    """The run's folder; a new one goes away again if the search can't even begin."""
+    if resumed is not None:
+        yield resumed
+        return
+    folder = RunFolder.create(path)
+    try:
+        yield folder
+    finally:
+        if not folder.is_run():
+            shutil.rmtree(folder.path, ignore_errors=True)
+
+
+class _Run:
+    """One search from its first kernel to its table."""
+
+    def __init__(self, plan: _Plan, folder: RunFolder, evaluator: KernelEvaluator) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._evaluator = evaluator
+
+    def search(self, progress: bool) -> SearchResult:
+        """Let the agent play until the session is over, then write what was found."""
+        plan, folder = self._plan, self._folder
+        reference = self._evaluator.reference  # first of all: where it can't be measured, nothing can
+        if not folder.is_run():
+            folder.save_settings(plan.settings, plan.space.fingerprint)
+        stopper = Stopper(plan.settings.run.time_limit)
+        board = Board(folder.subfolder("tensorboard"), folder.evaluations())
+        parts = Parts(plan.space, self._evaluator, plan.reward, folder, board, stopper)
+        session = SearchSession(parts, plan.settings.run.evaluations, plan.settings.run.seed)
+        try:
+            session.restore()
+            with stopper.listening():
+                reason = self._play(session, stopper, progress)
+                rows = self._finish(session)
+        finally:
+            board.close()
+        logger.info("search over: %s", reason)
+        return SearchResult(folder.path, rows, reference, reason, summary(session))
+
+    def _play(self, session: SearchSession, stopper: Stopper, progress: bool) -> str:
+        """Run the agent; why it ended."""
+        total = self._plan.settings.run.evaluations
+        with SearchProgress(total, session.count, hidden=not progress) as bar:
+            session.on_change = lambda: bar.update(
+                session.count, stopper.elapsed_s, stopper.time_left_s, session.archive.best
+            )
+            session.on_change()
+            try:
+                if session.count < total or session.unclaimed:
+                    self._plan.agent.run(session)
+            except SearchOver as over:
+                return str(over)
+        return f"all {total} evaluations are done"
+
+    def _finish(self, session: SearchSession) -> tuple[Row, ...]:
+        """Measure the best kernels in the whole network and write the very best one."""
+        session.save()
+        target, latency = self._plan.target, self._evaluator.config.latency
+        rows = tuple(Row(entry, measure_network(entry, target, latency)) for entry in session.archive.entries[:_SHOWN])
+        if rows:
+            final = self._evaluator.train(rows[0].entry.graph)
+            self._folder.replace_best(lambda folder: write_best(folder, rows[0], final, self._evaluator))
+        return rows

@@ -1,0 +1,209 @@
+"""The session: what runs between an agent and the evaluator, and keeps count."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from canvas_rl.errors import FormatError
+from canvas_rl.evaluation.measurement import Evaluator, Measurement
+from canvas_rl.ir import KernelGraph
+from canvas_rl.rewards import Reward
+from canvas_rl.session import Outcome, SearchOver, Snapshot
+from canvas_rl.space import SearchSpace
+from canvas_rl.study.archive import Archive, Entry
+from canvas_rl.study.board import Board
+from canvas_rl.study.folder import RunFolder
+from canvas_rl.study.stopping import Stopper
+
+_REPEATS_IN_A_ROW = 2000
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a session works with."""
+
+    space: SearchSpace
+    evaluator: Evaluator
+    reward: Reward
+    folder: RunFolder
+    board: Board
+    stopper: Stopper
+
+
+class SearchSession:
+    """Judges kernels for an agent, counts them, and saves and shows what comes of it.
+
+    The count is of distinct kernels asked for in the run; failures and store hits are in it, repeats are not. Kernels
+    counted after the last checkpoint are asked for again by the agent of a resumed run: once, and without being
+    counted or punished as repeats; their measurements come from the store.
+
+    Args:
+        parts: what it works with.
+        evaluations: when the search ends.
+        seed: for the agent.
+    """
+
+    def __init__(self, parts: Parts, evaluations: int, seed: int) -> None:
+        self.space = parts.space
+        self.seed = seed
+        self.restored: Snapshot | None = None
+        self.archive = Archive()
+        self.statuses: Counter[str] = Counter()
+        self.repeats = 0
+        self.on_change: Callable[[], None] = _nothing
+        self._parts = parts
+        self._evaluations = evaluations
+        self._asked: dict[str, int] = {}
+        self._pending: set[str] = set()
+        self._repeats_in_a_row = 0
+        self._earlier_hits = 0
+
+    @property
+    def count(self) -> int:
+        """Evaluations of the run so far."""
+        return len(self._asked)
+
+    @property
+    def unclaimed(self) -> bool:
+        """Whether kernels counted before the run was resumed are still to be asked for again."""
+        return bool(self._pending)
+
+    @property
+    def store_hits(self) -> int:
+        """Kernels of the run whose measurement was in the store already."""
+        statistics = getattr(self._parts.evaluator, "statistics", None)  # evaluators without a store have none
+        return self._earlier_hits + (statistics.store_hits if statistics is not None else 0)
+
+    def judge(self, graphs: Sequence[KernelGraph]) -> list[Outcome]:
+        """Evaluate kernels that the run has not seen; repeats earn the lowest reward.
+
+        Raises:
+            SearchOver: the evaluations are used up, the time is up, or somebody asked to stop.
+        """
+        self._parts.stopper.check()
+        new = {graph.hash: graph for graph in graphs if self._is_new(graph.hash)}
+        self._watch_repeats(len(graphs) - len(new), bool(new))
+        affordable = self._within_budget(list(new.values()))
+        try:
+            earned = self._evaluate(affordable)
+        finally:
+            self.save()
+        if len(affordable) < len(new) or (not new and self.count >= self._evaluations):
+            raise SearchOver(f"all {self._evaluations} evaluations are done")
+        lowest = float(self._parts.reward.range[0])
+        return [earned.pop(graph.hash, Outcome(lowest, repeated=True)) for graph in graphs]
+
+    def log(self, name: str, value: float) -> None:
+        """Record a scalar at the present number of evaluations."""
+        self._parts.board.scalar(name, value, self.count)
+
+    def checkpoint(self, snapshot: Snapshot) -> None:
+        """Save the agent's state and the history it belongs to."""
+        self.save()
+        self._parts.folder.save_checkpoint(self.count, snapshot, self.space.fingerprint)
+        self._parts.board.flush()
+
+    def save(self) -> None:
+        """Save the history."""
+        self._parts.folder.save_state(
+            {
+                "asked": list(self._asked),
+                "statuses": dict(self.statuses),
+                "store_hits": self.store_hits,
+                "repeats": self.repeats,
+                "archive": [entry.to_json() for entry in self.archive.entries],
+            }
+        )
+
+    def restore(self) -> None:
+        """Go on from what the folder holds.
+
+        Raises:
+            FormatError: it is damaged.
+            RunError: its checkpoint belongs to another search space.
+        """
+        state = self._parts.folder.load_state()
+        checkpoint = self._parts.folder.load_checkpoint(self.space.fingerprint)
+        if state is None:
+            return
+        try:
+            self._asked = {str(name): order for order, name in enumerate(state["asked"])}
+            self.statuses = Counter(state["statuses"])
+            self._earlier_hits, self.repeats = int(state["store_hits"]), int(state["repeats"])
+            entries = [Entry.from_json(data) for data in state["archive"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"state.json of the run is damaged ({error!r}): start a new run") from error
+        for entry in entries:
+            self.archive.add(entry)
+        known = 0
+        if checkpoint is not None:
+            known, self.restored = checkpoint
+        self._pending = set(list(self._asked)[known:])
+
+    def _is_new(self, kernel: str) -> bool:
+        return kernel not in self._asked or kernel in self._pending
+
+    def _within_budget(self, graphs: list[KernelGraph]) -> list[KernelGraph]:
+        """Those that fit into the evaluations that are left; kernels counted before the run was resumed always do."""
+        left = self._evaluations - self.count
+        chosen = []
+        for graph in graphs:
+            fits = graph.hash in self._asked or left > 0
+            left -= graph.hash not in self._asked
+            if not fits:
+                break
+            chosen.append(graph)
+        return chosen
+
+    def _evaluate(self, graphs: list[KernelGraph]) -> dict[str, Outcome]:
+        """Outcomes by hash; each kernel is counted and shown as soon as it is measured."""
+        by_hash = {graph.hash: graph for graph in graphs}
+        earned: dict[str, Outcome] = {}
+
+        def take(measurement: Measurement) -> None:
+            with self._parts.stopper.uninterrupted():
+                earned[measurement.kernel] = self._record(by_hash[measurement.kernel], measurement)
+
+        with self._parts.stopper.interruptible():
+            measurements = self._parts.evaluator.evaluate(graphs, take)
+        for measurement in measurements:
+            if measurement.kernel not in earned:  # known to the evaluator from before this run
+                take(measurement)
+        return earned
+
+    def _record(self, graph: KernelGraph, measurement: Measurement) -> Outcome:
+        reward = self._parts.reward(measurement, self._parts.evaluator.reference)
+        if graph.hash in self._asked:
+            self._pending.discard(graph.hash)
+        else:
+            self._asked[graph.hash] = self.count
+            self.statuses[str(measurement.status)] += 1
+            self._parts.board.measurement(measurement, reward, self.count)
+        entry = Entry(graph, measurement, reward)
+        if self.archive.add(entry):
+            self._parts.board.best(entry, self.count)
+        self._parts.board.counts(self.statuses, self.store_hits, self.repeats, self.count)
+        self.on_change()
+        return Outcome(reward, measurement)
+
+    def _watch_repeats(self, repeats: int, any_new: bool) -> None:
+        """Notice a space, or a policy, that has nothing new to offer."""
+        self.repeats += repeats
+        self._repeats_in_a_row = 0 if any_new else self._repeats_in_a_row + repeats
+        if self._repeats_in_a_row >= _REPEATS_IN_A_ROW:
+            raise SearchOver(f"the last {self._repeats_in_a_row} kernels were all seen before: nothing new is found")
+
+
+def _nothing() -> None:
+    """Nobody listens."""
+
+
+def summary(session: SearchSession) -> dict[str, Any]:
+    """The totals of a search, JSON-ready."""
+    return {
+        "evaluations": session.count,
+        "statuses": dict(session.statuses),
+        "store_hits": session.store_hits,
+        "repeats": session.repeats,
+    }

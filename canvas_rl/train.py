@@ -1,0 +1,67 @@
+"""The command line: `python -m canvas_rl.train --help`."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.logging import RichHandler
+
+from canvas_rl.errors import CanvasError
+from canvas_rl.study import SearchSettings, search
+from canvas_rl.study.folder import RunFolder
+
+_DESCRIPTION = """Search a kernel that replaces a network's convolutions: faster on this device, as accurate.
+
+While it runs: tensorboard --logdir runs. Ctrl-C ends it with a table; --resume goes on."""
+
+
+def parse(arguments: Sequence[str]) -> SearchSettings:
+    """Settings from the command line; with `--resume`, those not given are the run's own.
+
+    Raises:
+        CanvasError: a value that can't be used, or no run to resume.
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--resume", action="store_true")
+    first.add_argument("--run-dir", "--run_dir", type=Path)
+    known, _ = first.parse_known_args(list(arguments))
+    defaults = SearchSettings()
+    if known.resume and not {"-h", "--help"} & set(arguments):
+        folder = RunFolder.open(known.run_dir)
+        defaults = folder.settings().replaced(run_dir=folder.path, resume=True)
+    return tyro.cli(
+        tyro.conf.OmitArgPrefixes[SearchSettings],
+        prog="python -m canvas_rl.train",
+        description=_DESCRIPTION,
+        args=list(arguments),
+        default=defaults,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, or 2 for input that can't be used."""
+    console = Console(stderr=True)
+    handler = RichHandler(console=console, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.getLogger("canvas_rl").setLevel(logging.INFO)
+    try:
+        result = search(parse(sys.argv[1:] if arguments is None else arguments))
+    except CanvasError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("ended at once; go on with --resume\n")
+        return 130
+    output = Console()
+    output.print(result.table() if result.rows else "No kernel was measured without failure.")
+    output.print(f"{result.reason[:1].upper()}{result.reason[1:]}. {result.totals}", highlight=False)
+    output.print(f"Saved in {result.path}", highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
