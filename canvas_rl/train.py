@@ -19,6 +19,9 @@ _DESCRIPTION = """Search a kernel that replaces a network's convolutions: faster
 While it runs: tensorboard --logdir runs. Ctrl-C ends it with a table; --resume goes on."""
 
 
+_WIDTH = 120
+
+
 def parse(arguments: Sequence[str]) -> SearchSettings:
     """Settings from the command line; with `--resume`, those not given are the run's own.
 
@@ -44,10 +47,7 @@ def parse(arguments: Sequence[str]) -> SearchSettings:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for input that can't be used."""
-    console = Console(stderr=True)
-    handler = RichHandler(console=console, show_path=False)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
-    logging.getLogger("canvas_rl").setLevel(logging.INFO)
+    _configure_logging()
     try:
         result = search(parse(sys.argv[1:] if arguments is None else arguments))
     except CanvasError as error:
@@ -56,11 +56,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("ended at once; go on with --resume\n")
         return 130
-    output = Console()
+    output = _console()
     output.print(result.table() if result.rows else "No kernel was measured without failure.")
     output.print(f"{result.reason[:1].upper()}{result.reason[1:]}. {result.totals}", highlight=False)
     output.print(f"Saved in {result.path}", highlight=False)
     return 0
+
+
+def _console(stderr: bool = False) -> Console:
+    """A console; one that is no terminal has room for the table."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=_WIDTH)
+
+
+def _configure_logging() -> None:
+    handler = RichHandler(console=_console(stderr=True), show_time=False, show_level=False, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.getLogger("canvas_rl").setLevel(logging.INFO)
+    logging.getLogger("canvas_rl.placeholder").setLevel(logging.WARNING)  # its report is long; ours names the sites
 
 
 if __name__ == "__main__":

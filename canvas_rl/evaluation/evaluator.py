@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from canvas_rl.errors import CanvasError, EvaluationError
+from canvas_rl.errors import CanvasError, ConfigError, EvaluationError
 from canvas_rl.evaluation import jobs
 from canvas_rl.evaluation.environment import describe_environment, device_name
 from canvas_rl.evaluation.gates import GATE_BATCH
@@ -103,7 +103,7 @@ class KernelEvaluator:
         self.config.latency.check_device()
         references = tuple(references) if references is not None else (ReferenceConv(),) * len(self.sites)
         if len(references) != len(self.sites):
-            raise EvaluationError(f"{len(references)} references were given for {len(self.sites)} sites")
+            raise ConfigError(f"{len(references)} references were given for {len(self.sites)} sites")
         self._places = tuple(map(Place, self.sites, references))
         self.fingerprint = evaluation_fingerprint(self._places, self.config)
         self.device = device_name(self.config.latency)
@@ -112,11 +112,7 @@ class KernelEvaluator:
         self._store = store
         self._loader = loader
         self._seen: dict[str, Measurement] = {}
-        latency = self.config.latency
-        self._pool = WorkerPool(
-            self.config.worker_count,
-            WorkerSettings(latency.threads, self.config.memory_limit, latency.device == "cpu"),
-        )
+        self._pool = WorkerPool(self.config.worker_count, _worker_settings(self.config))
 
     def __enter__(self) -> "KernelEvaluator":
         return self
@@ -273,6 +269,13 @@ class KernelEvaluator:
         self.statistics.by_status[measurement.status] += 1
         if on_result:
             on_result(measurement)
+
+
+def _worker_settings(config: EvaluationConfig) -> WorkerSettings:
+    latency = config.latency
+    # torch.optim imports torch._dynamo, which takes seconds.
+    compiler = ("torch._dynamo",) if config.proxy is not None or latency.mode == "compile" else ()
+    return WorkerSettings(latency.threads, config.memory_limit, latency.device == "cpu", preload=compiler)
 
 
 def _take_accuracies(candidate: _Candidate) -> None:

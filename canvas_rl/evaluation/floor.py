@@ -8,7 +8,7 @@ import torch
 
 from canvas_rl.evaluation.latency import LatencyConfig
 
-_SLACK = 0.8
+_SLACK = {"cuda": 0.8, "cpu": 0.4}
 _WINOGRAD = 2.5
 _CPU_SIDE, _CUDA_SIDE = 384, 4096
 _CPU_BYTES, _CUDA_BYTES = 2**19, 2**29
@@ -22,18 +22,21 @@ class Floor:
     Args:
         flops_per_s: of a large square matrix product in the measured dtype.
         bytes_per_s: of reading a buffer once (on a CPU one that fits its caches, since inputs may be there).
+        slack: share of the least time that is demanded: 0.8 for the calibration's own noise, 0.4 on a CPU, whose
+            inner caches are faster than the calibration sees.
     """
 
     flops_per_s: float
     bytes_per_s: float
+    slack: float
 
     def seconds(self, flops: int, read_bytes: int) -> float:
         """The least time that reads `read_bytes` once and does `flops`; writes may stay in a cache.
 
         The counted FLOPs are divided by 2.5 because fast convolutions (Winograd, 2.25 fewer multiplications) need
-        fewer than are counted; 20% are left for the calibration's own noise.
+        fewer than are counted.
         """
-        return _SLACK * max(flops / _WINOGRAD / self.flops_per_s, read_bytes / self.bytes_per_s)
+        return self.slack * max(flops / _WINOGRAD / self.flops_per_s, read_bytes / self.bytes_per_s)
 
 
 def calibrate(config: LatencyConfig) -> Floor:
@@ -45,7 +48,7 @@ def calibrate(config: LatencyConfig) -> Floor:
     with torch.no_grad():
         product = _best(lambda: matrix @ matrix, cuda)
         reading = _best(lambda: buffer.sum(), cuda)
-    return Floor(2 * side**3 / product, buffer.numel() * 4 / reading)
+    return Floor(2 * side**3 / product, buffer.numel() * 4 / reading, _SLACK[config.device])
 
 
 def _best(call: Callable[[], object], cuda: bool) -> float:

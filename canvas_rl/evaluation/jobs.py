@@ -13,6 +13,7 @@ from canvas_rl.evaluation.gates import check_gates
 from canvas_rl.evaluation.latency import LatencyConfig, measure_pair
 from canvas_rl.evaluation.measurement import Rejection, Status
 from canvas_rl.evaluation.proxy import ProxyConfig, ProxyResult, proxy_sites, train_proxy
+from canvas_rl.evaluation.settings import load_proxy_data
 from canvas_rl.evaluation.subject import Place, Subject, load_subject, reference_module
 from canvas_rl.evaluation.timing import PairTiming
 from canvas_rl.symbolic.site import Site
@@ -25,7 +26,7 @@ Payload = dict[str, Any]
 Cache = dict[str, Any]
 
 
-def check(payload: Payload, _: Cache) -> Payload:
+def check(payload: Payload, cache: Cache) -> Payload:
     """Gates at all sites, then proxy training if a proxy is given: the accuracies."""
     subject = load_subject(payload["subject"])
     device = payload["latency"]["device"]
@@ -34,15 +35,15 @@ def check(payload: Payload, _: Cache) -> Payload:
     torch.manual_seed(payload["seed"])
     # The proxy's sites are small and come first: most failures show there.
     check_gates(subject.build, (*(proxy_sites(proxy) if proxy else ()), *sites), device, payload["seed"])
-    return _accuracies(_train(subject, proxy, device)) if proxy else {}
+    return _accuracies(_train(subject, proxy, device, cache)) if proxy else {}
 
 
-def train(payload: Payload, _: Cache) -> Payload:
+def train(payload: Payload, cache: Cache) -> Payload:
     """Proxy training alone: the accuracies, and the network's weights as numpy arrays."""
     proxy = _proxy(payload)
     if proxy is None:
         raise Rejection(Status.TRAINING_FAILED, "no proxy is configured to train with")
-    result = _train(load_subject(payload["subject"]), proxy, payload["latency"]["device"])
+    result = _train(load_subject(payload["subject"]), proxy, payload["latency"]["device"], cache)
     weights = {name: tensor.detach().cpu().numpy() for name, tensor in result.network.state_dict().items()}
     return _accuracies(result) | {"weights": weights}
 
@@ -93,15 +94,19 @@ def _floor(config: LatencyConfig, cache: Cache) -> Floor:
     return floor
 
 
-def _train(subject: Subject, proxy: ProxyConfig, device: str) -> ProxyResult:
+def _train(subject: Subject, proxy: ProxyConfig, device: str, cache: Cache) -> ProxyResult:
+    if "data" not in cache:
+        cache["data"] = load_proxy_data(proxy)
     try:
-        result = train_proxy(subject.build, proxy, device=device)
+        result = train_proxy(subject.build, proxy, device, cache["data"])
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
         if is_out_of_memory(error) or is_poisoned(error):
             raise
         raise Rejection(Status.TRAINING_FAILED, f"training the proxy network raised {shorten(error)}") from error
+    if result.diverged:
+        raise Rejection(Status.TRAINING_FAILED, f"training the proxy network diverged in epoch {result.epochs_run}")
     return result
 
 

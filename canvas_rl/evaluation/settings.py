@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from canvas_rl.errors import ConfigError
-from canvas_rl.evaluation.data import load_dataset
+from canvas_rl.evaluation.data import Dataset, load_dataset
 from canvas_rl.evaluation.latency import LatencyConfig
-from canvas_rl.evaluation.proxy import ProxyConfig
+from canvas_rl.evaluation.proxy import ProxyConfig, proxy_fingerprint
 from canvas_rl.evaluation.subject import Place
 
 METHOD_VERSION = 1
@@ -79,6 +79,15 @@ class EvaluationConfig:
         return cls(**values)
 
 
+def load_proxy_data(config: ProxyConfig) -> Dataset:
+    """The data set that a proxy trains on.
+
+    Raises:
+        DatasetError: it is missing or malformed.
+    """
+    return load_dataset(config.dataset, config.data_dir, config.data_seed)
+
+
 def evaluation_fingerprint(places: Sequence[Place], config: EvaluationConfig) -> str:
     """Hash of everything that changes figures, except the device: equal fingerprints give comparable figures.
 
@@ -87,13 +96,12 @@ def evaluation_fingerprint(places: Sequence[Place], config: EvaluationConfig) ->
     """
     described = config.to_json()
     del described["workers"]
-    proxy = config.proxy
-    data = load_dataset(proxy.dataset, proxy.data_dir, proxy.seed).fingerprint if proxy else ""
+    if config.proxy is not None:
+        described["proxy"] = proxy_fingerprint(config.proxy, load_proxy_data(config.proxy))
     content = {
         "method": METHOD_VERSION,
         "torch": torch.__version__,
         "places": [place.to_json() for place in places],
         "config": described,
-        "data": data,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]

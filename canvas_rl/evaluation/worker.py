@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,13 @@ class WorkerSettings:
         memory_limit: bytes beyond what the worker needs when idle.
         limit_address_space: whether the limit is set on the address space (not with CUDA, which reserves far more
             than it uses).
+        preload: modules to import at the start, so that no job's time limit pays for them.
     """
 
     threads: int = 1
     memory_limit: int = 4 * 2**30
     limit_address_space: bool = True
+    preload: tuple[str, ...] = ()
 
 
 def main(descriptor: int) -> None:
@@ -70,8 +73,8 @@ def _prepare(settings: WorkerSettings) -> None:
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     import torch
 
-    import canvas_rl.evaluation.jobs  # noqa: F401  (so that the first job does not pay for it)
-
+    for module in ("canvas_rl.evaluation.jobs", *settings.preload):
+        import_module(module)
     torch.set_num_threads(settings.threads)
     if settings.limit_address_space and sys.platform == "linux":
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])

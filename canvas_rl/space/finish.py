@@ -25,6 +25,7 @@ ARITHMETIC = tuple(operation.family for operation in OPERATIONS.values())
 _KEEP_SHAPE = ("GeLU", "ReLU", "TanH", "Sigmoid", "Sin", "Neg", "Abs", "Exp", "Sqrt", "Sqr", "Shift", "Softmax")
 _CHANGE_SHAPE = ("Fold", "Group", "UnfoldH", "UnfoldW", "UnfoldHW")
 _IMPOSSIBLE = 1 << 20
+_MEMO_SIZE = 1 << 15
 
 
 class Finisher:
@@ -38,27 +39,43 @@ class Finisher:
         self._joins = self._of(*ARITHMETIC)
         self._unary = self._of(*_KEEP_SHAPE)
         self._weighted = tuple(names[name] for name in ("fc(C)", "scale(0.C)", "scale(0)", "scale(1)", "scale(all)") if name in names)
-        self._weighted += tuple(index for index in self._of("Convolution") if machine.actions.names[index].endswith(",C)"))
+        self._weighted += tuple(self._windows(",C)"))
         self._weighted += tuple(self._mixes())
         self._bound_holds = bool(self._joins) and bool(self._of("Fold"))
+        self._plans: dict[tuple[object, ...], tuple[int, ...] | None] = {}
         self._home_totals: dict[tuple[object, ...], int] = {}
         self._input = machine.start(Limits(1, 1, 2)).nodes[0].shape
 
     def _of(self, *families: str) -> tuple[int, ...]:
         return tuple(index for family in families for index in self._by_family.get(family, ()))
 
+    def _windows(self, ending: str) -> Iterator[int]:
+        """The first action of each window form of Convolution (square, high, wide)."""
+        forms: set[tuple[bool, bool]] = set()
+        for index in self._of("Convolution"):
+            name = self.machine.actions.names[index]
+            form = ("x1," in name, "(1x" in name)
+            if name.endswith(ending) and form not in forms:
+                forms.add(form)
+                yield index
+
     def _mixes(self) -> Iterator[int]:
         """Mix actions, those that add no free variable first."""
         names = self.machine.actions.names
         mixes = self._of("Mix")
         yield from (index for index in mixes if names[index] == "mix(0.C,dropped)")
-        yield from (index for index in mixes if names[index].endswith(",fresh)"))
+        yield from (index for index in mixes if names[index] in ("mix(0.C,fresh)", "mix(1.W,fresh)", "mix(1.H,fresh)"))
 
     def certify(self, state: State) -> State | None:
         """The state with a finishing program where one is needed, or None if none is known."""
         if self._far_from_limits(state):
             return state
-        plan = self.search(state)
+        key = _signature(state)
+        if key not in self._plans:
+            if len(self._plans) > _MEMO_SIZE:
+                self._plans.clear()
+            self._plans[key] = self.search(state)
+        plan = self._plans[key]
         return None if plan is None else replace(state, plan=plan)
 
     # The bound
@@ -262,6 +279,26 @@ class Finisher:
             if self.machine.binding.at_least(quotient, 1):
                 return dims
         return None
+
+
+def _signature(state: State) -> tuple[object, ...]:
+    """All of a state that `Finisher.search` depends on."""
+    first_of = {tensor: position for position, tensor in reversed(list(enumerate(state.stack)))}
+    return (
+        state.limits,
+        tuple((state.nodes[t].shape, state.fields[t], first_of[t], t == 0) for t in state.stack),
+        state.top.primitive,
+        bool(state.program) and state.program[-1].startswith(PUSH.lower()),
+        state.primitives,
+        state.weighted,
+        state.families,
+        state.group_count,
+        state.constraints,
+        tuple(state.witness.items()),
+        state.next_variable,
+        state.volumes,
+        state.costs,
+    )
 
 
 @lru_cache(maxsize=1 << 12)

@@ -89,8 +89,9 @@ class Machine:
         return replace(state, stack=(*state.stack, tensor), program=(*state.program, action.name), plan=())
 
     def _primitive(self, state: State, index: int, template: Template) -> State:
+        if len(state.stack) < template.arity:
+            raise GraphError(f"{template.family} needs {template.arity} tensors on the stack")
         self._check_counts(state, template)
-        require(len(state.stack) >= template.arity, f"{template.family} needs {template.arity} tensors on the stack")
         window = state.stack[-template.arity :]
         operands = tuple(window[i] for i in template.order)
         bound, state = self._bind(state, index, template, operands)
@@ -122,11 +123,13 @@ class Machine:
         )
 
     def _check_counts(self, state: State, template: Template) -> None:
-        require(state.primitives < state.limits.max_primitives, f"the kernel has {state.primitives} primitives, the most allowed")
+        if state.primitives >= state.limits.max_primitives:
+            raise GraphError(f"the kernel has {state.primitives} primitives, the most allowed")
         if template.weighted:
             most = self.options.num_weighted_range[1]
             require(state.weighted < most, f"the kernel has {state.weighted} weighted primitives, the most allowed")
-            total = ceil((state.weighted + 1) / self.options.max_weighted_ratio - 1e-9) if self.options.max_weighted_ratio else 1 << 30
+            ratio = self.options.max_weighted_ratio
+            total = ceil((state.weighted + 1) / ratio - 1e-9) if ratio else 1 << 30
             require(total <= state.limits.max_primitives, "max_weighted_ratio would be exceeded whatever follows")
 
     def _bind(self, state: State, index: int, template: Template, operands: tuple[int, ...]) -> tuple[_Bound, State]:
@@ -177,8 +180,8 @@ class Machine:
         return tuple((size, most) for size, most in volumes if size.has_variables)
 
     def _check_sense(self, state: State, primitive: Primitive, operands: tuple[int, ...]) -> None:
-        if isinstance(primitive, Arithmetic):
-            require(operands[0] != operands[1], f"{primitive.family} of a tensor with itself makes no sense")
+        if isinstance(primitive, Arithmetic) and operands[0] == operands[1]:
+            raise GraphError(f"{primitive.family} of a tensor with itself makes no sense")
         reason = primitive.pointless(tuple(state.nodes[operand].primitive for operand in operands))
         require(reason is None, reason or "")
         if isinstance(primitive, Group) and primitive.count is not None:
@@ -279,9 +282,11 @@ class Machine:
         Raises:
             GraphError: the kernel can't end here; the message says why.
         """
-        require(len(state.stack) == 1, f"{len(state.stack)} tensors are on the stack: one must be left")
+        if len(state.stack) != 1:
+            raise GraphError(f"{len(state.stack)} tensors are on the stack: one must be left")
         reason = self.unmet(state)
-        require(reason is None, reason or "")
+        if reason is not None:
+            raise GraphError(reason)
         output = output_for(state.top.shape, self.binding.sites[0].spatial_dims)
         have, want = output.equation((state.top.shape,))
         return state if have is want else self._solve(state, have, want)

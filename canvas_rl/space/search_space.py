@@ -13,7 +13,7 @@ from canvas_rl.errors import EmptySpaceError, GraphError, IllegalActionError, In
 from canvas_rl.ir import KernelGraph, Node
 from canvas_rl.primitives.io import output_for
 from canvas_rl.registry import did_you_mean
-from canvas_rl.space.actions import FILL_LEVELS, ActionSet
+from canvas_rl.space.actions import ActionSet
 from canvas_rl.space.budget import Budget
 from canvas_rl.space.feasible import check_options
 from canvas_rl.space.fill import fill
@@ -55,6 +55,7 @@ class SearchSpace:
         self._set = ActionSet(self.sites, self.options)
         self.machine = Machine(self._set, binding, budget, self.options, rules)
         self._finisher = Finisher(self.machine)
+        self._lengths: dict[tuple[int, bool], tuple[int, ...]] = {}
         check_options(self)
 
     @property
@@ -110,7 +111,10 @@ class SearchSpace:
             EmptySpaceError: there is none at this width.
         """
         low, high = self.options.num_primitive_range
-        known = tuple(n for n in range(low, high + 1) if self.can_start(Limits(n, n, width, require_bmm)))
+        if (width, require_bmm) not in self._lengths:
+            known = tuple(n for n in range(low, high + 1) if self.can_start(Limits(n, n, width, require_bmm)))
+            self._lengths[width, require_bmm] = known
+        known = self._lengths[width, require_bmm]
         if not known:
             raise EmptySpaceError(f"no kernel of {low} to {high} primitives exists with num_max_width_range at {width}")
         return known
@@ -243,5 +247,3 @@ def _reachable(nodes: Sequence[Node]) -> tuple[Node, ...]:
         raise InternalError(f"tensors {sorted(set(range(len(nodes) - 1)) - used)} do not reach the output")
     return tuple(nodes)
 
-
-FILLS = FILL_LEVELS

@@ -34,6 +34,14 @@ class Entry:
             raise FormatError(f"a saved kernel can't be read ({error}): the run's state is damaged") from error
 
 
+def describe(entry: Entry) -> str:
+    """Speedup and quality in a few words."""
+    speedup, quality = entry.measurement.speedup, entry.measurement.quality
+    first = "speedup unknown" if speedup is None else f"{speedup:.2f}x"
+    second = "unknown" if quality is None else f"{quality:.3f}"
+    return f"{first} at quality {second}"
+
+
 class Archive:
     """Keeps the kernels with the highest rewards, best first.
 

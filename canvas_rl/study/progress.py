@@ -5,7 +5,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from canvas_rl.study.archive import Entry
+from canvas_rl.study.archive import Entry, describe
 
 
 class SearchProgress:
@@ -61,7 +61,7 @@ class SearchProgress:
             completed=done,
             rate=f"{rate:.2f}/s",
             left=_clock(left),
-            best=_figures(best) if best else "none yet",
+            best=describe(best) if best else "none yet",
         )
 
 
@@ -70,10 +70,3 @@ def _clock(seconds: float | None) -> str:
         return "-"
     minutes, rest = divmod(int(max(seconds, 0)), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
-
-
-def _figures(entry: Entry) -> str:
-    speedup, quality = entry.measurement.speedup, entry.measurement.quality
-    first = "-" if speedup is None else f"{speedup:.2f}x"
-    second = "-" if quality is None else f"{quality:.3f}"
-    return f"{first} at quality {second}"

@@ -1,5 +1,6 @@
 """The session: what runs between an agent and the evaluator, and keeps count."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from canvas_rl.ir import KernelGraph
 from canvas_rl.rewards import Reward
 from canvas_rl.session import Outcome, SearchOver, Snapshot
 from canvas_rl.space import SearchSpace
-from canvas_rl.study.archive import Archive, Entry
+from canvas_rl.study.archive import Archive, Entry, describe
 from canvas_rl.study.board import Board
 from canvas_rl.study.folder import RunFolder
 from canvas_rl.study.stopping import Stopper
+
+logger = logging.getLogger(__name__)
 
 _REPEATS_IN_A_ROW = 2000
 
@@ -183,6 +186,7 @@ class SearchSession:
         entry = Entry(graph, measurement, reward)
         if self.archive.add(entry):
             self._parts.board.best(entry, self.count)
+            logger.info("evaluation %d: best so far, %s", self.count, describe(entry))
         self._parts.board.counts(self.statuses, self.store_hits, self.repeats, self.count)
         self.on_change()
         return Outcome(reward, measurement)

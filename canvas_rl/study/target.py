@@ -44,8 +44,10 @@ def load_target(settings: SearchSettings) -> Target:
     original, example = load_model(settings.target.model)
     torch.manual_seed(settings.run.seed)
     placed, _ = load_model(settings.target.model)
-    auto_place(placed, example)
+    report = auto_place(placed, example)
     sites, references = sites_of(placed)
+    taken, seen = len(report.taken), len(report.placements)
+    logger.info("model %s: %d of %d convolutions will be replaced", settings.target.model, taken, seen)
     return Target(original, placed, example, sites, references)
 
 

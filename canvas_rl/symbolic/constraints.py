@@ -55,6 +55,10 @@ def domain(variable: int, constraints: Iterable[Constraint], binding: Binding) -
     for constraint in constraints:
         if constraint.size.exponent(variable) > 0:
             factors.update(_divisors_wanted(constraint.size, binding))
+    return binding.remember(frozenset(factors), lambda: _multiples(factors, binding))
+
+
+def _multiples(factors: set[Size], binding: Binding) -> tuple[Size, ...]:
     candidates = {base * factor for base in (ONE, *_SMALL, *_SHARES) for factor in factors}
     usable = {size: values for size in candidates if (values := binding.integers(size)) and min(values) >= 2}
     return tuple(sorted(usable, key=lambda size: (usable[size], str(size))))
@@ -74,11 +78,11 @@ def _divisors_wanted(size: Size, binding: Binding) -> Iterator[Size]:
 
 
 def find_witness(
-    variables: Sequence[int], constraints: Sequence[Constraint], binding: Binding, assignment: Assignment, tries: int = 2000
+    variables: Sequence[int], constraints: Sequence[Constraint], binding: Binding, assignment: Assignment, tries: int = 400
 ) -> dict[int, Size] | None:
     """An assignment of all variables that meets every constraint, close to `assignment`, or None.
 
-    Only the variables of violated constraints (and those tied to them) are searched, smallest values first.
+    Only the variables of violated constraints are searched, then those tied to them too, smallest values first.
     `None` after `tries` tested values: such a state counts as illegal.
     """
     kept = {variable: assignment[variable] for variable in variables if variable in assignment}
@@ -87,11 +91,12 @@ def find_witness(
     free = set(missing).union(*(c.size.variables() for c in violated))
     if not free:
         return None if violated else kept
-    for searched in (free, set(variables)):
+    tied = _tied(free, constraints)
+    for searched in (free, tied) if tied != free else (free,):
         base = {variable: value for variable, value in kept.items() if variable not in searched}
-        found = _Backtrack(sorted(searched), constraints, binding, tries).run(base)
+        found = _Backtrack(sorted(searched), constraints, binding, base, tries).run()
         if found is not None:
-            return found
+            return {**base, **found}
     return None
 
 
@@ -99,39 +104,81 @@ def _unknown(constraint: Constraint, assignment: Assignment) -> bool:
     return any(variable not in assignment for variable in constraint.size.variables())
 
 
+def _tied(variables: set[int], constraints: Sequence[Constraint]) -> set[int]:
+    """The variables, and all that share a constraint with them, directly or not."""
+    tied = set(variables)
+    while True:
+        grown = tied.union(*(c.size.variables() for c in constraints if tied & set(c.size.variables())))
+        if grown == tied:
+            return tied
+        tied = grown
+
+
+class _Numeric(NamedTuple):
+    """A constraint at the sites: fractions of its known part, and the exponents of the searched variables."""
+
+    fractions: tuple[tuple[int, int], ...]
+    powers: tuple[tuple[int, int], ...]
+    least: int
+
+    def holds(self, values: Mapping[int, tuple[int, ...]]) -> bool:
+        for site, (num, den) in enumerate(self.fractions):
+            for variable, exp in self.powers:
+                if exp > 0:
+                    num *= values[variable][site] ** exp
+                else:
+                    den *= values[variable][site] ** -exp
+            if num % den or num < self.least * den:
+                return False
+        return True
+
+
 class _Backtrack:
     """Depth-first search over the variables' domains, checking each constraint once all its variables are set."""
 
-    def __init__(self, order: list[int], constraints: Sequence[Constraint], binding: Binding, tries: int) -> None:
-        self.order = order
-        self.binding = binding
+    def __init__(
+        self, order: list[int], constraints: Sequence[Constraint], binding: Binding, base: Assignment, tries: int
+    ) -> None:
         self.tries = tries
+        self.due: list[list[_Numeric]] = [[] for _ in order]
         rank = {variable: index for index, variable in enumerate(order)}
-        self.due: list[list[Constraint]] = [[] for _ in order]
-        self.fixed: list[Constraint] = []
         for constraint in constraints:
             ranks = [rank[variable] for variable in constraint.size.variables() if variable in rank]
-            (self.due[max(ranks)] if ranks else self.fixed).append(constraint)
-        self.domains = [domain(variable, constraints, binding) for variable in order]
+            if ranks:
+                self.due[max(ranks)].append(_numeric(constraint, rank, binding, base))
+        self.order = order
+        self.domains = [
+            [(size, integers) for size in domain(variable, constraints, binding) if (integers := binding.integers(size))]
+            for variable in order
+        ]
 
-    def run(self, base: dict[int, Size]) -> dict[int, Size] | None:
-        if not all(holds(constraint, self.binding, base) for constraint in self.fixed):
-            return None
-        return self._descend(0, base)
+    def run(self) -> dict[int, Size] | None:
+        """The first assignment found of the searched variables."""
+        return self._descend(0, {}, {})
 
-    def _descend(self, depth: int, assignment: dict[int, Size]) -> dict[int, Size] | None:
+    def _descend(
+        self, depth: int, chosen: dict[int, Size], values: dict[int, tuple[int, ...]]
+    ) -> dict[int, Size] | None:
         if depth == len(self.order):
-            return assignment
-        for value in self.domains[depth]:
+            return dict(chosen)
+        variable = self.order[depth]
+        for size, integers in self.domains[depth]:
             self.tries -= 1
             if self.tries < 0:
                 return None
-            extended = {**assignment, self.order[depth]: value}
-            if all(holds(constraint, self.binding, extended) for constraint in self.due[depth]):
-                found = self._descend(depth + 1, extended)
+            values[variable], chosen[variable] = integers, size
+            if all(constraint.holds(values) for constraint in self.due[depth]):
+                found = self._descend(depth + 1, chosen, values)
                 if found is not None:
                     return found
         return None
+
+
+def _numeric(constraint: Constraint, rank: Mapping[int, int], binding: Binding, base: Assignment) -> _Numeric:
+    size = constraint.size.substitute(base)
+    powers = tuple((symbol, exp) for symbol, exp in size.exps if symbol in rank)
+    known = Size.of(size.num, size.den, tuple(pair for pair in size.exps if pair[0] not in rank))
+    return _Numeric(binding.fractions(known), powers, constraint.least)
 
 
 def variable(index: int) -> Size:

@@ -29,7 +29,7 @@ class Size:
         exps: sorted pairs (symbol index, non-zero exponent); 0 to 2 are C, H, W, 3 and up the free variables.
     """
 
-    __slots__ = ("__weakref__", "den", "exps", "has_spatial", "has_variables", "num")
+    __slots__ = ("__weakref__", "_text", "den", "exps", "has_spatial", "has_variables", "num")
     _interned: "WeakValueDictionary[tuple[int, int, Exponents], Size]" = WeakValueDictionary()
 
     num: int
@@ -37,6 +37,7 @@ class Size:
     exps: Exponents
     has_variables: bool
     has_spatial: bool
+    _text: str
 
     @classmethod
     def of(cls, num: int, den: int, exps: Exponents) -> Self:
@@ -49,6 +50,7 @@ class Size:
             found.num, found.den, found.exps = key
             found.has_variables = any(symbol >= FIRST_VARIABLE for symbol, _ in exps)
             found.has_spatial = any(symbol in (H, W) for symbol, _ in exps)
+            found._text = found._write()
             cls._interned[key] = found
         return found  # type: ignore[return-value]
 
@@ -80,13 +82,13 @@ class Size:
         return tuple(symbol for symbol, _ in self.exps if symbol >= FIRST_VARIABLE)
 
     def substitute(self, values: Mapping[int, "Size"]) -> "Size":
-        """This size with some symbols replaced by sizes."""
-        if not any(symbol in values for symbol, _ in self.exps):
+        """This size with some free variables replaced by sizes, which hold none of the variables replaced."""
+        if not self.has_variables:
             return self
-        result = Size.of(self.num, self.den, tuple(pair for pair in self.exps if pair[0] not in values))
-        for symbol, exp in self.exps:
-            if symbol in values:
-                result = result * _power(values[symbol], exp)
+        result = self
+        for index, exp in self.exps:
+            if index in values:
+                result = _replace(result, index, exp, values[index])
         return result
 
     def fraction(self, values: Mapping[int, int]) -> tuple[int, int]:
@@ -109,6 +111,9 @@ class Size:
         return factors
 
     def __str__(self) -> str:
+        return self._text
+
+    def _write(self) -> str:
         top = "*".join(self._factors(1, SYMBOLS, "^")) or "1"
         bottom = self._factors(-1, SYMBOLS, "^")
         if not bottom:
@@ -142,6 +147,12 @@ def _quotient(left: Size, right: Size) -> Size:
     for symbol, exp in right.exps:
         exps[symbol] = exps.get(symbol, 0) - exp
     return Size.of(left.num * right.den, left.den * right.num, _sorted(exps))
+
+
+@lru_cache(maxsize=1 << 16)
+def _replace(size: Size, index: int, exp: int, value: Size) -> Size:
+    rest = Size.of(size.num, size.den, tuple(pair for pair in size.exps if pair[0] != index))
+    return rest * _power(value, exp)
 
 
 def _power(base: Size, exp: int) -> Size:
