@@ -1,0 +1,60 @@
+"""Kernel architecture search: find a small PyTorch operator that replaces the convolutions of a network.
+
+The interfaces of Canvas (`Placeholder`, `sample`, `replace`, ...) are here, and what is this project's own:
+`auto_place`, `load_kernel`, `load_network` and `search`, the Python call behind `python -m canvas_rl.train`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from canvas_rl.config import SearchOptions
+from canvas_rl.kernels import KernelPack, debug_sample, empty_sample, load_kernel, sample, seed
+from canvas_rl.placeholder import (
+    Conv2D,
+    Identity,
+    Placeholder,
+    auto_place,
+    get_placeholders,
+    get_state_dict,
+    init_weights,
+    remove_cache,
+    replace,
+    restore_from_state_dict,
+)
+from canvas_rl.registry import load_object
+
+if TYPE_CHECKING:
+    from canvas_rl.study import load_network, search
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Conv2D",
+    "Identity",
+    "KernelPack",
+    "Placeholder",
+    "SearchOptions",
+    "__version__",
+    "auto_place",
+    "debug_sample",
+    "empty_sample",
+    "get_placeholders",
+    "get_state_dict",
+    "init_weights",
+    "load_kernel",
+    "load_network",
+    "remove_cache",
+    "replace",
+    "restore_from_state_dict",
+    "sample",
+    "search",
+    "seed",
+]
+
+_LAZY = {"load_network": "canvas_rl.study:load_network", "search": "canvas_rl.study:search"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the search machinery only when it is asked for: it needs the agents' packages."""
+    if name in _LAZY:
+        return load_object(_LAZY[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,75 @@
+"""Files that are either complete or absent: everything is written beside its place and then moved there."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from canvas_rl.errors import FormatError, RunError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically.
+
+    Raises:
+        RunError: the folder can't be written.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise RunError(f"{str(path)!r} can't be written ({error.strerror}): check the folder and the disk") from error
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON atomically; see `write_text`."""
+    write_text(path, json.dumps(data, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of ours.
+
+    Raises:
+        FormatError: it is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FormatError(f"{str(path)!r} does not exist: expected a file of a canvas_rl run") from error
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{str(path)!r} can't be read ({error}): it is damaged or not a file of canvas_rl") from error
+
+
+@contextmanager
+def replaced_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder to fill, which takes the place of `path` when all went well.
+
+    Raises:
+        RunError: the folder can't be written.
+    """
+    try:
+        new = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise RunError(f"{str(path)!r} can't be written ({error.strerror}): check the folder and the disk") from error
+    old = new.with_name(new.name + ".old")
+    try:
+        new.chmod(0o755)
+        yield new
+        if path.exists():
+            os.replace(path, old)
+        os.replace(new, path)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
