@@ -32,17 +32,17 @@ class ProxyConfig:
     """channels of each stage; the image is halved between stages"""
     blocks: tuple[int, ...] = (3,)
     """kernels of each stage"""
-    epochs: int = 12
+    epochs: int = 10
     """passes over the training images"""
     batch_size: int = 64
     """images of a training step"""
-    learning_rate: float = 0.01
+    learning_rate: float = 0.02
     """peak of the one-cycle schedule (AdamW)"""
     weight_decay: float = 0.01
     """AdamW's decoupled weight decay"""
     seed: int = 0
     """seed of the initial weights and of the order of images"""
-    milestones: tuple[Milestone, ...] = ((6, 0.05), (9, 0.15))
+    milestones: tuple[Milestone, ...] = ((4, 0.05), (6, 0.15))
     """(epoch, quality): training stops after this epoch if it answers its own training images worse than that"""
     mixed_precision: bool = False
     """train in bfloat16 where PyTorch's autocast holds it safe (CUDA only)"""
@@ -87,12 +87,19 @@ class ProxyConfig:
         return cls(**data)
 
 
-_LARGE: dict[str, Any] = {"channels": (16, 32, 32), "blocks": (1, 1, 1), "epochs": 3, "batch_size": 50}
-_LARGE["milestones"] = ()
-_CIFAR = {**_LARGE, "channels": (32, 64, 128), "epochs": 5, "batch_size": 64}
+_LARGE: dict[str, Any] = {
+    "channels": (16, 32, 32),
+    "blocks": (1, 1, 1),
+    "epochs": 5,
+    "learning_rate": 0.01,
+    "milestones": (),
+    "train_samples": 5000,
+}
+_MOTIFS = {**_LARGE, "epochs": 3, "batch_size": 50, "milestones": ((2, 0.02),), "train_samples": None}
+_CIFAR = {**_LARGE, "channels": (32, 64, 128), "train_samples": 10_000}
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "digits": {},
-    "motifs": _LARGE,
+    "motifs": _MOTIFS,
     "cifar10": _CIFAR,
     "cifar100": _CIFAR,
 }
