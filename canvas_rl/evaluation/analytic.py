@@ -7,7 +7,7 @@ figures are estimates; no claim should rest on them.
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from canvas_rl.errors import CanvasError, ConfigError
@@ -78,9 +78,15 @@ class AnalyticEvaluator:
         self.fingerprint = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
         self.reference = self._measure_reference()
 
-    def evaluate(self, graphs: Sequence[KernelGraph]) -> list[Measurement]:
-        """Estimates in the order of `graphs`."""
-        return [self._measure(graph) for graph in graphs]
+    def evaluate(
+        self, graphs: Sequence[KernelGraph], on_result: Callable[[Measurement], None] | None = None
+    ) -> list[Measurement]:
+        """Estimates in the order of `graphs`; `on_result` is called with each."""
+        measurements = [self._measure(graph) for graph in graphs]
+        if on_result:
+            for measurement in measurements:
+                on_result(measurement)
+        return measurements
 
     def close(self) -> None:
         """Nothing to stop."""
@@ -143,7 +149,7 @@ def _quality(graph: KernelGraph, site: Site, reference: ReferenceConv, cost: Sta
     taps = reference.kernel_size**site.spatial_dims
     spatial = _log_share(receptive_pixels(graph, site), min(taps, reference.activation(site) // site.c))
     channel = _log_share(_widest_fan_in(graph, site), taps * site.c // reference.groups)
-    capacity = min(1.0, cost.params / reference.params(site)) ** 0.125
+    capacity = math.sqrt(math.sqrt(math.sqrt(min(1.0, cost.params / reference.params(site)))))
     return _BEST * (_SPATIAL * spatial + _CHANNEL * channel + _CAPACITY * capacity)
 
 

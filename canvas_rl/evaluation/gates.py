@@ -66,7 +66,7 @@ def _check_gradients(module: nn.Module, inputs: torch.Tensor, outputs: torch.Ten
     # Random signs: a plain sum has no gradient behind a softmax or a mean-free output.
     signs = torch.empty_like(outputs).bernoulli_(generator=_generator(outputs)).mul_(2).sub_(1)
     if outputs.requires_grad:
-        (outputs * signs).sum().backward()
+        torch.autograd.backward((outputs * signs).sum())
     if inputs.grad is None:
         raise Rejection(Status.IGNORES_INPUT, "no gradient reaches the input")
     for name, gradient in [("the input", inputs.grad)] + [(name, weight.grad) for name, weight in weights.items()]:

@@ -1,7 +1,7 @@
 """The stored result of judging a kernel: a status, figures, and how they came about."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Protocol
@@ -175,8 +175,10 @@ class Evaluator(Protocol):
     def reference(self) -> Measurement:
         """The replaced convolution, measured the same way."""
 
-    def evaluate(self, graphs: Sequence[Any]) -> list[Measurement]:
-        """Measurements in the order of `graphs`."""
+    def evaluate(
+        self, graphs: Sequence[Any], on_result: Callable[[Measurement], None] | None = None
+    ) -> list[Measurement]:
+        """Measurements in the order of `graphs`; `on_result` is called with each new one as soon as it is there."""
 
     def close(self) -> None:
         """Stop whatever the evaluator started."""

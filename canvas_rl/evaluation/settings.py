@@ -27,7 +27,7 @@ class EvaluationConfig:
     """device, dtype, batch and mode of the latency measurement"""
     proxy: ProxyConfig | None = field(default_factory=ProxyConfig)
     """data set, backbone and schedule behind the quality; None: latency only, no quality"""
-    time_limit_s: float = 120.0
+    time_limit_s: float = 60.0
     """wall-clock seconds for one kernel's gates, training and timing together"""
     memory_limit: int = 4 * 2**30
     """bytes that one kernel may take"""

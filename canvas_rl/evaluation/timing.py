@@ -2,6 +2,7 @@
 
 import gc
 import math
+import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -10,10 +11,12 @@ from dataclasses import dataclass
 import torch
 
 Call = Callable[[torch.Tensor], torch.Tensor]
+Rounds = tuple[list[float], list[float]]
 
 _BLOCK_S = 2e-4
 _FEWEST_ROUNDS, _MOST_ROUNDS = 5, 200
 _TARGET_NOISE = 0.005
+_PATIENCE = 3
 _CUDA_WARMUP = 3
 _CUDA_CHUNK = 10
 
@@ -39,24 +42,35 @@ class PairTiming:
 def time_on_cpu(calls: tuple[Call, Call], example: torch.Tensor, time_cap_s: float) -> PairTiming:
     """Time both calls in turn until the ratio is known to 0.5% or the time is up.
 
-    A round runs each call as often as fills a fifth of a millisecond. At least five rounds are run, one if a round
-    alone takes longer than five times the cap.
+    A round runs each call as often as fills a fifth of a millisecond. Rounds in which the system took the processor
+    away are left out if enough others are there, for which up to three times the cap is spent. At least five rounds
+    are run, one if a round alone takes longer than five times the cap.
     """
     blocks = [_block_length(call, example) for call in calls]
-    rounds: tuple[list[float], list[float]] = ([], [])
+    clean: Rounds = ([], [])
+    disturbed: Rounds = ([], [])
     start = time.perf_counter()
     collecting = gc.isenabled()
     gc.disable()
     try:
-        while len(rounds[0]) < _MOST_ROUNDS:
-            for call, block, seconds in zip(calls, blocks, rounds, strict=True):
-                seconds.append(_time_block(call, example, block))
-            if _enough(rounds, time.perf_counter() - start, time_cap_s):
+        while len(clean[0]) + len(disturbed[0]) < _MOST_ROUNDS:
+            switches = _preemptions()
+            seconds = [_time_block(call, example, block) for call, block in zip(calls, blocks, strict=True)]
+            for kept, value in zip(clean if _preemptions() == switches else disturbed, seconds, strict=True):
+                kept.append(value)
+            elapsed_s = time.perf_counter() - start
+            if _enough(clean, elapsed_s, time_cap_s) or (len(disturbed[0]) and elapsed_s > _PATIENCE * time_cap_s):
                 break
     finally:
         if collecting:
             gc.enable()
-    return _summary(rounds)
+    if len(clean[0]) >= _FEWEST_ROUNDS or not disturbed[0]:
+        return _summary(clean)
+    return _summary((clean[0] + disturbed[0], clean[1] + disturbed[1]), "the processor was busy with other work")
+
+
+def _preemptions() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def _block_length(call: Call, example: torch.Tensor) -> int:
@@ -74,13 +88,13 @@ def _time_block(call: Call, example: torch.Tensor, repeats: int) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def _enough(rounds: tuple[list[float], list[float]], elapsed_s: float, time_cap_s: float) -> bool:
+def _enough(rounds: Rounds, elapsed_s: float, time_cap_s: float) -> bool:
     if len(rounds[0]) < _FEWEST_ROUNDS:
         return elapsed_s > 5 * time_cap_s
     return elapsed_s > time_cap_s or (len(rounds[0]) >= 2 * _FEWEST_ROUNDS and _noise(rounds) < _TARGET_NOISE)
 
 
-def _noise(rounds: tuple[list[float], list[float]]) -> float:
+def _noise(rounds: Rounds) -> float:
     """Relative standard error of the median ratio (1.25 sigma / sqrt(n), sigma from the median deviation)."""
     logs = [math.log(max(own, 1e-12) / max(other, 1e-12)) for own, other in zip(*rounds, strict=True)]
     middle = statistics.median(logs)
@@ -88,7 +102,7 @@ def _noise(rounds: tuple[list[float], list[float]]) -> float:
     return 1.2533 * deviation / math.sqrt(len(logs))
 
 
-def _summary(rounds: tuple[list[float], list[float]], note: str = "") -> PairTiming:
+def _summary(rounds: Rounds, note: str = "") -> PairTiming:
     own, other = (max(statistics.median(seconds), 1e-12) for seconds in rounds)
     return PairTiming(own, other, len(rounds[0]), _noise(rounds), note)
 
@@ -104,7 +118,7 @@ def time_on_cuda(calls: tuple[Call, Call], example: torch.Tensor, time_cap_s: fl
     captured = [_capture(call, example) for call in calls]
     note = "; ".join(message for _, message in captured if message)
     flush = torch.empty(_flush_bytes(), dtype=torch.int8, device=example.device)
-    rounds: tuple[list[float], list[float]] = ([], [])
+    rounds: Rounds = ([], [])
     start = time.perf_counter()
     while len(rounds[0]) < _MOST_ROUNDS:
         events = [
@@ -127,7 +141,7 @@ def _flush_bytes() -> int:
 
 
 def _launch(call: Call, example: torch.Tensor, flush: torch.Tensor) -> tuple[torch.cuda.Event, torch.cuda.Event]:
-    before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     flush.zero_()  # also keeps the device busy while the launches below are queued
     before.record()
     call(example)
@@ -136,7 +150,7 @@ def _launch(call: Call, example: torch.Tensor, flush: torch.Tensor) -> tuple[tor
 
 
 def _capture(call: Call, example: torch.Tensor) -> tuple[Call, str]:
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(_CUDA_WARMUP):

@@ -1,0 +1,232 @@
+import copy
+import itertools
+
+import planted_kernels
+import pytest
+import torch
+from torch import nn
+
+from canvas_rl.errors import ConfigError
+from canvas_rl.evaluation import timing
+from canvas_rl.evaluation.floor import Floor, calibrate
+from canvas_rl.evaluation.latency import LatencyConfig, measure_pair, network_latency
+from canvas_rl.evaluation.measurement import Rejection, Status
+
+QUICK = LatencyConfig(time_cap_s=0.05)
+
+
+class Clock:
+    """Stands in for the stopwatch: time passes only where a module says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1e-8
+        return self.now
+
+    def module(self, *seconds: float) -> nn.Module:
+        """A module whose calls take these seconds, over and over."""
+        durations = itertools.cycle(seconds)
+
+        class Timed(nn.Module):
+            def __deepcopy__(self, _: object) -> nn.Module:
+                return Timed()
+
+            def forward(_, x: torch.Tensor) -> torch.Tensor:
+                self.now += next(durations)
+                return 2 * x
+
+        return Timed()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(timing.time, "perf_counter", clock)
+    monkeypatch.setattr(timing, "_preemptions", lambda: 0)
+    return clock
+
+
+def test_latencies_and_ratio_of_known_work(clock: Clock) -> None:
+    measured = measure_pair(clock.module(1e-3), clock.module(4e-3), (4, 4), QUICK)
+    assert measured.latency_s == pytest.approx(1e-3, rel=0.01)
+    assert measured.reference_latency_s == pytest.approx(4e-3, rel=0.01)
+    assert measured.speedup == pytest.approx(4, rel=0.01)
+    assert measured.rounds == 10
+    assert measured.noise < 1e-4
+
+
+def test_outliers_do_not_move_the_median_but_show_as_noise(clock: Clock) -> None:
+    measured = measure_pair(clock.module(1e-3, 1.1e-3, 9e-4, 5e-2), clock.module(2e-3), (4, 4), QUICK)
+    assert measured.latency_s == pytest.approx(1e-3, rel=0.15)
+    assert measured.noise > 0.01
+
+
+def test_rounds_that_lost_the_processor_are_left_out(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    durations = itertools.cycle([1e-3, 9e-3, 9e-3])
+    switches = 0
+
+    def call(x: torch.Tensor) -> torch.Tensor:
+        nonlocal switches
+        seconds = next(durations)
+        switches += seconds > 5e-3
+        clock.now += seconds
+        return x
+
+    def other(x: torch.Tensor) -> torch.Tensor:
+        clock.now += 2e-3
+        return x
+
+    monkeypatch.setattr(timing, "_preemptions", lambda: switches)
+    measured = timing.time_on_cpu((call, other), torch.zeros(1), 0.1)
+    assert measured.latency_s == pytest.approx(1e-3, rel=0.01)
+    assert measured.note == ""
+    monkeypatch.setattr(timing, "_preemptions", iter(range(10**6)).__next__)
+    measured = timing.time_on_cpu((call, other), torch.zeros(1), 0.1)
+    assert measured.latency_s == pytest.approx(9e-3, rel=0.01)
+    assert "busy" in measured.note
+
+
+def test_very_slow_calls_are_cut_short(clock: Clock) -> None:
+    measured = measure_pair(clock.module(10.0), clock.module(1.0), (4,), LatencyConfig(time_cap_s=0.2))
+    assert measured.rounds == 1
+    assert measured.speedup == pytest.approx(0.1)
+
+
+def test_the_time_cap_holds(clock: Clock) -> None:
+    measure_pair(clock.module(1e-3, 2e-3, 3e-3), clock.module(1e-3), (4,), LatencyConfig(time_cap_s=0.5))
+    assert clock.now < 0.6
+
+
+def test_fast_calls_are_timed_in_blocks(clock: Clock) -> None:
+    calls = 0
+
+    def call(x: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        clock.now += 1e-6
+        return x
+
+    measured = timing.time_on_cpu((call, call), torch.zeros(1), 0.05)
+    assert calls > 2 * 150 * measured.rounds
+    assert measured.latency_s == pytest.approx(1e-6, rel=0.05)
+
+
+def test_modules_and_threads_are_left_as_they_were() -> None:
+    module = planted_kernels.Good(4)
+    before = copy.deepcopy(module.state_dict())
+    threads = torch.get_num_threads()
+    measure_pair(
+        module, planted_kernels.Good(4), (4, 8, 8), LatencyConfig(threads=2, dtype="bfloat16", time_cap_s=0.02)
+    )
+    assert module.training
+    assert torch.get_num_threads() == threads
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_dtype_batch_and_layout_reach_the_module(dtype: str, channels_last: bool) -> None:
+    seen: list[torch.Tensor] = []
+
+    class Recording(planted_kernels.Good):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(x)
+            assert not torch.is_grad_enabled()
+            assert not self.training
+            return super().forward(x)
+
+    config = LatencyConfig(dtype=dtype, batch_size=3, channels_last=channels_last, time_cap_s=0.01)
+    measure_pair(Recording(4), planted_kernels.Good(4), (4, 8, 8), config)
+    assert seen[0].shape == (3, 4, 8, 8)
+    assert seen[0].dtype is config.torch_dtype
+    assert seen[0].is_contiguous(memory_format=torch.channels_last) is channels_last
+
+
+@pytest.mark.parametrize(("kind", "status"), [("cheat", Status.OUTPUT_CHANGED), ("nan", Status.NOT_FINITE)])
+def test_wrong_outputs_are_refused(kind: str, status: Status) -> None:
+    with pytest.raises(Rejection) as caught:
+        measure_pair(planted_kernels.KINDS[kind](4), planted_kernels.Good(4), (4, 8, 8), QUICK)
+    assert caught.value.status is status
+
+
+def test_compiled_kernels_are_timed() -> None:
+    measured = measure_pair(nn.GELU(), nn.ReLU(), (2, 4, 4), LatencyConfig(mode="compile", time_cap_s=0.01))
+    assert measured.latency_s > 0
+    assert torch._dynamo.utils.counters["frames"]["ok"] >= 2
+
+
+def test_whole_networks_are_measured_alike_at_the_asked_batch(clock: Clock) -> None:
+    slow = nn.Sequential(clock.module(2e-3), nn.Flatten(), nn.Linear(12, 3))
+    fast = nn.Sequential(clock.module(1e-3), nn.Flatten(), nn.Linear(12, 3))
+    shapes = set()
+    fast[1].register_forward_hook(lambda _, inputs, __: shapes.add(tuple(inputs[0].shape)))
+    measured = network_latency(fast, slow, torch.randn(2, 3, 4), LatencyConfig(batch_size=3, time_cap_s=0.05))
+    assert measured.speedup == pytest.approx(2, rel=0.01)
+    assert shapes == {(3, 3, 4)}
+
+
+def test_floor_is_below_what_real_layers_take() -> None:
+    floor = calibrate(LatencyConfig())
+    assert 1e8 < floor.flops_per_s < 1e13
+    assert 1e8 < floor.bytes_per_s < 1e13
+    for channels, size in ((32, 28), (64, 14)):
+        conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        measured = measure_pair(conv, conv, (channels, size, size), QUICK)
+        inputs = channels * size * size
+        flops = 2 * conv.weight.numel() * size * size
+        assert floor.seconds(flops, 4 * (inputs + conv.weight.numel())) < measured.latency_s
+
+
+def test_floor_takes_the_slower_of_arithmetic_and_memory() -> None:
+    floor = Floor(flops_per_s=100.0, bytes_per_s=10.0, slack=0.5)
+    assert floor.seconds(1000, 1) == pytest.approx(0.5 * 1000 / 2.5 / 100)
+    assert floor.seconds(1, 1000) == pytest.approx(0.5 * 1000 / 10)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "tpu"}, "device is 'tpu': expected one of cpu, cuda"),
+        ({"dtype": "int8"}, "dtype is 'int8': expected one of float32, bfloat16, float16"),
+        ({"mode": "fast"}, "mode is 'fast': expected one of eager, compile"),
+        ({"batch_size": 0}, "batch_size is 0: expected a whole number of at least 1"),
+        ({"threads": -1}, "threads is -1: expected"),
+        ({"time_cap_s": 0}, "time_cap_s is 0: expected seconds above 0"),
+    ],
+)
+def test_bad_options_are_refused_with_a_sentence(options: dict, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        LatencyConfig(**options)
+    assert str(caught.value).startswith(message)
+
+
+def test_config_json_round_trip() -> None:
+    config = LatencyConfig(dtype="bfloat16", batch_size=4, channels_last=True, mode="compile", threads=2)
+    assert LatencyConfig.from_json(config.to_json()) == config
+    with pytest.raises(ConfigError, match="unknown latency option 'speed'"):
+        LatencyConfig.from_json({"speed": 1})
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("mode", ["eager", "compile"])
+def test_cuda_graph_timing(dtype: str, mode: str) -> None:
+    config = LatencyConfig(device="cuda", dtype=dtype, mode=mode, batch_size=32, channels_last=True)
+    narrow, wide = nn.Conv2d(64, 64, 1), nn.Conv2d(64, 64, 7, padding=3)
+    measured = measure_pair(narrow, wide, (64, 56, 56), config)
+    assert measured.note == ""
+    assert measured.speedup > 1.5
+    assert measured.noise < 0.05
+
+
+@pytest.mark.cuda
+def test_cuda_timing_without_a_graph_is_noted() -> None:
+    class Synchronising(planted_kernels.Good):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) * (1 + 0 * float(x.flatten()[0]))
+
+    config = LatencyConfig(device="cuda", batch_size=8)
+    measured = measure_pair(Synchronising(64), planted_kernels.Good(64), (64, 28, 28), config)
+    assert "without a CUDA graph" in measured.note
