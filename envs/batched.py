@@ -56,7 +56,7 @@ class BatchedVecEnv(DummyVecEnv):
         if self._finished and (not self._synchronise or len(self._finished) == self.num_envs):
             self._end_episodes()
         for index in self._finished:
-            self.buf_infos[index]["waiting"] = True
+            self.buf_infos[index] = {"waiting": True}
         return self._obs_from_buf(), self.buf_rews.copy(), self.buf_dones.copy(), self.buf_infos
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:

@@ -1,5 +1,6 @@
 """The construction of a kernel as a Gymnasium environment."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from envs.observation import ObservationEncoder, Vector
 
 if TYPE_CHECKING:
     from canvas_rl.evaluation.measurement import Evaluator
+
+logger = logging.getLogger(__name__)
 
 RESNET18_SITES = (Site(64, 56, 56), Site(128, 28, 28), Site(256, 14, 14), Site(512, 7, 7))
 
@@ -159,4 +162,6 @@ def _make_space(
 ) -> SearchSpace:
     if not isinstance(options, SearchOptions):
         options = SearchOptions.from_json(dict(options or {}))
-    return SearchSpace(tuple(site if isinstance(site, Site) else Site(*site) for site in sites), options)
+    space = SearchSpace(tuple(site if isinstance(site, Site) else Site(*site) for site in sites), options)
+    logger.info("search space: %d actions", len(space.actions))
+    return space

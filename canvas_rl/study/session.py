@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from canvas_rl.errors import FormatError
 from canvas_rl.evaluation.measurement import Evaluator, Measurement
@@ -22,12 +22,21 @@ logger = logging.getLogger(__name__)
 _REPEATS_IN_A_ROW = 2000
 
 
+class WatchedEvaluator(Evaluator, Protocol):
+    """An evaluator that tells of every measurement as soon as it is there."""
+
+    def evaluate(
+        self, graphs: Sequence[Any], on_result: Callable[[Measurement], None] | None = None
+    ) -> list[Measurement]:
+        """Measurements in the order of `graphs`."""
+
+
 @dataclass(frozen=True)
 class Parts:
     """What a session works with."""
 
     space: SearchSpace
-    evaluator: Evaluator
+    evaluator: WatchedEvaluator
     reward: Reward
     folder: RunFolder
     board: Board

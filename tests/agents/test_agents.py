@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+import torch
+
+from canvas_rl.errors import ConfigError
+from canvas_rl.evaluation.analytic import AnalyticEvaluator
+from canvas_rl.registration import AGENTS, load_agent
+from canvas_rl.session import Outcome, SearchOver, Snapshot
+
+OPTIONS = {"ppo": {"kernels_per_update": 8}, "random": {"kernels_per_round": 8}}
+
+
+class MemorySession:
+    """A session without folder or processes: judges by arithmetic and remembers everything."""
+
+    def __init__(self, space, rounds, seed=0, restored=None, value=None):
+        self.space, self.seed, self.restored = space, seed, restored
+        self.rounds, self.value = rounds, value or self._analytic
+        self.batches, self.rewards, self.logged, self.snapshots = [], [], {}, []
+        self._evaluator = AnalyticEvaluator(space.sites)
+
+    def _analytic(self, graph):
+        return self._evaluator.evaluate([graph])[0].quality
+
+    def judge(self, graphs):
+        if len(self.batches) == self.rounds:
+            raise SearchOver("enough")
+        self.batches.append([graph.program for graph in graphs])
+        self.rewards.append([self.value(graph) for graph in graphs])
+        return [Outcome(reward) for reward in self.rewards[-1]]
+
+    def log(self, name, value):
+        self.logged.setdefault(name, []).append(value)
+
+    def checkpoint(self, snapshot):
+        self.snapshots.append(snapshot)
+
+
+def run(name, session, **options):
+    agent_type = load_agent(name)
+    agent = agent_type(agent_type.config_type(**{**OPTIONS[name], **options}))
+    with pytest.raises(SearchOver):
+        agent.run(session)
+    return session
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", AGENTS.names())
+def test_same_seed_same_kernels(space, name):
+    first, second = (run(name, MemorySession(space, 3, seed=4)) for _ in range(2))
+    assert first.batches == second.batches
+    assert first.batches != run(name, MemorySession(space, 3, seed=5)).batches
+
+
+@pytest.mark.parametrize("name", AGENTS.names())
+def test_a_restored_agent_goes_on_exactly(space, name):
+    whole = run(name, MemorySession(space, 5))
+    half = run(name, MemorySession(space, 2))
+    rest = run(name, MemorySession(space, 3, restored=half.snapshots[-1]))
+    assert half.batches + rest.batches == whole.batches
+
+
+@pytest.mark.parametrize("name", AGENTS.names())
+def test_every_round_gives_a_snapshot_of_json_and_tensors(space, name):
+    import io
+    import json
+
+    session = run(name, MemorySession(space, 3))
+    assert len(session.snapshots) >= 2
+    for snapshot in session.snapshots:
+        assert isinstance(snapshot, Snapshot)
+        json.dumps(snapshot.state)
+        for tensors in snapshot.tensors.values():
+            buffer = io.BytesIO()
+            torch.save(tensors, buffer)
+            buffer.seek(0)
+            torch.load(buffer, weights_only=True)
+
+
+def shortness(graph):
+    """A landscape that a policy can climb: kernels of few primitives with many ReLUs."""
+    relus = sum(family == "ReLU" for family in graph.families)
+    return (relus + 1) / (1 + graph.primitive_count)
+
+
+def test_ppo_learns_what_random_play_does_not(space):
+    learned = run("ppo", MemorySession(space, 30, value=shortness), kernels_per_update=12)
+    random = run("random", MemorySession(space, 30, value=shortness), kernels_per_round=12)
+    late, baseline = np.mean(learned.rewards[-5:]), np.mean(random.rewards)
+    assert late > baseline + 0.15
+    assert late > np.mean(learned.rewards[:3]) + 0.15
+
+
+def test_ppo_logs_its_losses_and_updates(space):
+    session = run("ppo", MemorySession(space, 4))
+    assert session.logged["train/updates"] == [1, 2, 3, 4]
+    for name in ("train/policy_gradient_loss", "train/value_loss", "train/entropy_loss", "train/approx_kl"):
+        assert len(session.logged[name]) == 4
+        assert np.isfinite(session.logged[name]).all()
+
+
+def test_a_round_has_exactly_one_kernel_of_every_environment(space):
+    session = run("ppo", MemorySession(space, 3), kernels_per_update=5)
+    assert [len(batch) for batch in session.batches] == [5, 5, 5]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("ppo", {"kernels_per_update": 0}),
+        ("ppo", {"learning_rate": 0.0}),
+        ("ppo", {"gamma": 1.5}),
+        ("random", {"kernels_per_round": 0}),
+    ],
+)
+def test_bad_options(name, options):
+    with pytest.raises(ConfigError, match="expected"):
+        load_agent(name).config_type(**options)
