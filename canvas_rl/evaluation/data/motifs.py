@@ -15,8 +15,8 @@ from canvas_rl.evaluation.data.spec import DatasetSpec
 
 CLASSES, WINDOW, PIXELS = 12, 5, 10
 IMAGE, CELL = 32, 8
-COPIES, DISTRACTORS = 2, 5
-NOISE = 0.15
+COPIES, DISTRACTORS = 2, 6
+NOISE = 0.25
 SIZES = (2500, 500, 1000)
 
 
