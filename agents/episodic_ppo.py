@@ -74,17 +74,18 @@ class EpisodicPPO(MaskablePPO):
         observations = env.reset()
         waiting, over = np.zeros(env.num_envs, dtype=bool), False
         while not over:
-            masks = get_action_masks(env)  # type: ignore[arg-type]  # a VecEnv is meant, sb3-contrib asks for it
+            masks = get_action_masks(env)
+            before = np.asarray(observations)
             with torch.no_grad():
-                actions, values, log_probs = self.policy(obs_as_tensor(observations, self.device), action_masks=masks)  # type: ignore[arg-type]
-            new_observations, rewards, dones, infos = env.step(actions.cpu().numpy())
-            for index in np.flatnonzero(~waiting):
-                step = _Step(
-                    observations[index], actions[index].cpu().numpy(), values[index], log_probs[index], masks[index]
-                )  # type: ignore[index]
+                tensors = obs_as_tensor(before, self.device)
+                actions, values, log_probs = self.policy(tensors, action_masks=masks)
+            chosen = actions.cpu().numpy()
+            observations, rewards, dones, infos = env.step(chosen)
+            for index in np.flatnonzero(~waiting).tolist():
+                step = _Step(before[index], chosen[index], values[index], log_probs[index], masks[index])
                 episodes[index].append(step)
             waiting = np.array([info.get("waiting", False) for info in infos])
-            observations, over = new_observations, bool(dones.all())
+            over = bool(dones.all())
         for episode, reward in zip(episodes, rewards, strict=True):
             episode[-1].reward = float(reward)
         return episodes

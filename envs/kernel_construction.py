@@ -91,7 +91,7 @@ class KernelConstructionEnv(gymnasium.Env[Vector, np.int64]):
         self._on_illegal = on_illegal
         self._exact_length = exact_length
         self._encoder = ObservationEncoder(self.space)
-        self.action_space = Discrete(len(self.space.actions))  # type: ignore[assignment]
+        self.action_space = Discrete(len(self.space.actions))
         self.observation_space = self._encoder.box
         reward = make_reward(reward) if isinstance(reward, str) else reward
         self.reward_range = reward.range
@@ -119,10 +119,11 @@ class KernelConstructionEnv(gymnasium.Env[Vector, np.int64]):
         self._mask = None
         info: dict[str, Any] = {"action_mask": self.action_masks()}
         reward = 0.0
-        if self._state.done:
-            info["kernel"] = self._state.graph
+        graph = self._state.graph
+        if graph is not None:
+            info["kernel"] = graph
             if self._judge is not None:
-                outcome = self._judge([self._state.graph])[0]
+                outcome = self._judge([graph])[0]
                 reward, info["measurement"] = outcome.reward, outcome.measurement
         return self._encoder.encode(self._state), reward, self._state.done, False, info
 
@@ -133,7 +134,7 @@ class KernelConstructionEnv(gymnasium.Env[Vector, np.int64]):
             self._mask = np.zeros(len(self.space.actions), dtype=bool) if done else self.space.mask(self._state)
         return self._mask.copy()
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """The kernel so far as text, one line a primitive, with `render_mode="ansi"`."""
         if self.render_mode is None:
             return None

@@ -142,8 +142,11 @@ def _prepare_input(tensor: torch.Tensor, config: LatencyConfig) -> torch.Tensor:
 
 def _prepare_module(module: nn.Module, config: LatencyConfig) -> nn.Module:
     module = copy.deepcopy(module).to(device=config.device, dtype=config.torch_dtype).eval()
-    # nn.Module's signature has no overload for a memory format alone.
-    return module.to(memory_format=torch.channels_last) if config.channels_last else module  # type: ignore[call-overload]
+    if config.channels_last:
+        for layer in module.modules():
+            if isinstance(layer, nn.Conv2d):  # other weights have no channels, and need not have four dims
+                layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
+    return module
 
 
 def _compiled(module: nn.Module, config: LatencyConfig) -> Call:

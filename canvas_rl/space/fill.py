@@ -1,6 +1,8 @@
 """Level 2: choosing the free sizes of a kernel whose structure is complete."""
 
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from operator import le
 
 from canvas_rl.space.machine import Machine, free_variables
 from canvas_rl.space.state import State
@@ -18,11 +20,8 @@ def fill(machine: Machine, state: State, level: Fraction) -> Assignment:
     bounded by `level` times what it had got. The witness is the starting point, so a solution always exists.
     """
     solver = _Filler(machine, state)
-    widest = solver.widen(None)
-    if level == 1:
-        return widest
-    caps = {variable: solver.largest(size) * level for variable, size in widest.items()}
-    return solver.widen(caps)
+    widest = solver.widen(machine.binding.integers(CHANNELS) or ())
+    return widest if level == 1 else solver.widen_below(widest, level)
 
 
 class _Filler:
@@ -31,29 +30,36 @@ class _Filler:
         self.variables = free_variables(state)
         self.domains = {v: domain(v, state.constraints, machine.binding) for v in self.variables}
 
-    def largest(self, size: Size) -> int:
-        values = self.machine.binding.integers(size)
-        return max(values) if values else 0
+    def widen(self, caps: Sequence[float]) -> Assignment:
+        """Every variable as wide as allowed, at most `caps` (one a site)."""
+        return self._ascend(dict.fromkeys(self.variables, tuple(caps)))
 
-    def widen(self, caps: dict[int, Fraction] | None) -> Assignment:
-        """Coordinate ascent from the witness, two rounds, widest values first."""
+    def widen_below(self, widest: Assignment, level: Fraction) -> Assignment:
+        """Every variable as wide as allowed, at most `level` times its value in `widest`."""
+        return self._ascend({v: tuple(level * value for value in self._values(size)) for v, size in widest.items()})
+
+    def _values(self, size: Size) -> tuple[int, ...]:
+        values = self.machine.binding.integers(size)
+        assert values is not None, f"{size} is in a domain and no integer"
+        return values
+
+    def _ascend(self, caps: Mapping[int, Sequence[float | Fraction]]) -> Assignment:
+        """Coordinate ascent from the witness, two rounds."""
         assignment = dict(self.state.witness)
-        channels = self.largest(CHANNELS)
         for _ in range(2):
             for variable in self.variables:
-                cap = Fraction(channels) if caps is None else caps[variable]
-                assignment = self._widest(variable, cap, assignment)
+                assignment[variable] = self._widest(variable, caps[variable], assignment)
         return assignment
 
-    def _widest(self, variable: int, cap: Fraction, assignment: Assignment) -> Assignment:
-        now = self.largest(assignment[variable])
-        for value in reversed(self.domains[variable]):
-            size = self.largest(value)
-            if size <= now:
+    def _widest(self, variable: int, cap: Sequence[float | Fraction], assignment: Assignment) -> Size:
+        now = sum(self._values(assignment[variable]))
+        for value in sorted(self.domains[variable], key=lambda size: -sum(self._values(size))):
+            values = self._values(value)
+            if sum(values) <= now:
                 break
-            if size <= cap and self._allowed({**assignment, variable: value}):
-                return {**assignment, variable: value}
-        return assignment
+            if all(map(le, values, cap)) and self._allowed({**assignment, variable: value}):
+                return value
+        return assignment[variable]
 
     def _allowed(self, assignment: Assignment) -> bool:
         machine, state = self.machine, self.state

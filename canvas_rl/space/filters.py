@@ -35,7 +35,7 @@ def match(entry: str, option: str) -> frozenset[str]:
     """
     found = frozenset(name for name in PRIMITIVE_NAMES if name.lower().startswith(entry.lower()))
     if not found:
-        hint = did_you_mean(entry, [name.lower() for name in PRIMITIVE_NAMES])
+        hint = did_you_mean(entry, [name.lower()[: max(len(entry), 2)] for name in PRIMITIVE_NAMES])
         raise ConfigError(
             f"{option} has {entry!r}: no primitive's name begins so; expected prefixes of {', '.join(PRIMITIVE_NAMES)}.{hint}"
         )

@@ -6,7 +6,7 @@ a single tensor shaped like the input), then meet what is required. Near the lim
 it, so what is found surely works.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from itertools import combinations
@@ -192,7 +192,7 @@ class Finisher:
             yield from self._of_names("fc(C)")
             yield from self._toward(state, self._input, self._push_input(state))
         if not self.machine.reaches(state, state.stack[-1]):
-            yield from self._wider_field()
+            yield from self._wider_field(state)
         yield from self._unary
         yield from self._push_input(state)
         yield from self._weighted
@@ -226,12 +226,21 @@ class Finisher:
         if missing & {"BMM", *ARITHMETIC}:
             yield from self._push_input(state)
 
-    def _wider_field(self) -> Iterator[int]:
+    def _wider_field(self, state: State) -> Iterator[int]:
+        """Actions that widen the receptive field: over both axes first, then over the one that is narrower."""
+        yield from reversed(self._named("Convolution", lambda name: "1x" not in name and "x1," not in name))
+        yield from reversed(self._of("UnfoldHW"))
+        yield from self._of_names("fold(1.HW,avg)", "fold(1.HW,max)")
+        field = state.fields[state.stack[-1]]
+        tall = field.bottom - field.top > field.right - field.left
+        for axis, window in (("W", "(1x"), ("H", "x1,")) if tall else (("H", "x1,"), ("W", "(1x")):
+            yield from reversed(self._named("Convolution", lambda name, window=window: window in name))  # type: ignore[misc]
+            yield from reversed(self._of(f"Unfold{axis}"))
+            yield from self._of_names(f"fold(1.{axis},avg)", f"fold(1.{axis},max)", f"mix(1.{axis},fresh)")
+
+    def _named(self, family: str, accept: Callable[[str], bool]) -> tuple[int, ...]:
         names = self.machine.actions.names
-        windows = [i for i in self._of("Convolution", "UnfoldHW", "UnfoldH") if "x)" not in names[i].replace("1x", "x)")]
-        yield from reversed(windows)
-        yield from self._of_names("fold(1.HW,avg)", "fold(1.H,avg)")
-        yield from reversed(self._of("Convolution", "UnfoldHW", "UnfoldH", "UnfoldW"))
+        return tuple(index for index in self._of(family) if accept(names[index]) and not names[index].endswith(",x)"))
 
     def _join(self, state: State) -> Iterator[int]:
         """Join the top two tensors, after folding the top where that is needed."""

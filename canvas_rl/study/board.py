@@ -20,11 +20,11 @@ class Board:
     """
 
     def __init__(self, folder: Path, start: int = 0) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=start + 1 if start else None)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
 
     def scalar(self, name: str, value: float, step: int) -> None:
         """Record one number."""
-        self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+        self._writer.add_scalar(name, value, step)
 
     def measurement(self, measurement: Measurement, reward: float, step: int) -> None:
         """Record what one kernel earned and why; costs are summed over the sites."""
@@ -55,13 +55,13 @@ class Board:
             self.scalar("best/quality", entry.measurement.quality, step)
         source = generate_source(entry.graph)
         code = "\n".join("    " + line for line in source.splitlines())  # an indented block of Markdown
-        self._writer.add_text("best/code", code, step)  # type: ignore[no-untyped-call]
-        self._writer.add_image("best/picture", draw(entry.graph), step, dataformats="HWC")  # type: ignore[no-untyped-call]
+        self._writer.add_text("best/code", code, step)
+        self._writer.add_image("best/picture", draw(entry.graph), step, dataformats="HWC")
 
     def flush(self) -> None:
         """Write out what is still in memory."""
-        self._writer.flush()  # type: ignore[no-untyped-call]
+        self._writer.flush()
 
     def close(self) -> None:
         """End the event file."""
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()

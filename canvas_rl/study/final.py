@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from canvas_rl.codegen import generate_source, module_class, to_dot
+from canvas_rl.codegen import module_class
 from canvas_rl.evaluation.evaluator import FinalResult, KernelEvaluator
 from canvas_rl.evaluation.latency import LatencyConfig, network_latency
 from canvas_rl.evaluation.measurement import Measurement, Rejection
+from canvas_rl.files import write_json
+from canvas_rl.kernels import KernelPack
 from canvas_rl.placeholder import replace
 from canvas_rl.study.archive import Entry
-from canvas_rl.study.files import write_json, write_text
 from canvas_rl.study.result import NetworkLatency, Row
 from canvas_rl.study.target import Target
 
@@ -45,10 +46,10 @@ def write_best(folder: Path, row: Row, final: FinalResult, evaluator: KernelEval
         final: its trained proxy network.
         evaluator: that measured it.
     """
-    graph = row.entry.graph
-    write_json(folder / "kernel.json", graph.to_json())
-    write_text(folder / "kernel.py", generate_source(graph))
-    write_text(folder / "kernel.dot", to_dot(graph))
+    pack = KernelPack(row.entry.graph)
+    write_json(folder / "kernel.json", row.entry.graph.to_json())
+    pack.save_torch_code(folder / "kernel.py")
+    pack.save_graphviz_code(folder / "kernel.dot")
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in final.network.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
     write_json(folder / "metrics.json", metrics(row, final, evaluator.reference, evaluator))

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from canvas_rl.errors import FormatError, RunError
+from canvas_rl.files import read_json, replaced_folder, write_json
 from canvas_rl.session import Snapshot
-from canvas_rl.study.files import read_json, replaced_folder, write_json
 from canvas_rl.study.settings import SearchSettings
 
 RUNS = Path("runs")

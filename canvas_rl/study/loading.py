@@ -8,9 +8,9 @@ from torch import nn
 
 from canvas_rl.codegen import build_module
 from canvas_rl.errors import ConfigError, FormatError
-from canvas_rl.evaluation.proxy import ProxyConfig, build_backbone
+from canvas_rl.evaluation.proxy import ProxyConfig, build_backbone, score_network
+from canvas_rl.files import read_json
 from canvas_rl.ir import KernelGraph
-from canvas_rl.study.files import read_json
 from canvas_rl.study.final import METRICS_FORMAT
 
 
@@ -39,6 +39,16 @@ def load_network(path: str | Path) -> nn.Module:
         reason = str(error).strip().splitlines()[0]
         raise FormatError(f"{str(weights)!r} can't be used ({reason}): it is damaged or of another run") from error
     return network.eval()
+
+
+def rescore(path: str | Path) -> tuple[float, float]:
+    """Validation and test accuracy of a run's saved network, computed anew; `metrics.json` has those of the run.
+
+    Raises:
+        FormatError: as `load_network`.
+        DatasetError: the data set is not there.
+    """
+    return score_network(load_network(path), _proxy(best_folder(path)))
 
 
 def _proxy(folder: Path) -> ProxyConfig:

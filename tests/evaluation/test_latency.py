@@ -144,6 +144,20 @@ def test_dtype_batch_and_layout_reach_the_module(dtype: str, channels_last: bool
     assert seen[0].is_contiguous(memory_format=torch.channels_last) is channels_last
 
 
+def test_channels_last_is_for_convolutions_alone() -> None:
+    class Odd(planted_kernels.Good):
+        def __init__(self, channels: int) -> None:
+            super().__init__(channels)
+            self.deep = nn.Parameter(torch.randn(2, 2, 2, 2, 2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            assert self.conv.weight.is_contiguous(memory_format=torch.channels_last)
+            assert self.deep.is_contiguous()
+            return super().forward(x)
+
+    measure_pair(Odd(4), planted_kernels.Good(4), (4, 8, 8), LatencyConfig(channels_last=True, time_cap_s=0.01))
+
+
 @pytest.mark.parametrize(("kind", "status"), [("cheat", Status.OUTPUT_CHANGED), ("nan", Status.NOT_FINITE)])
 def test_wrong_outputs_are_refused(kind: str, status: Status) -> None:
     with pytest.raises(Rejection) as caught:
