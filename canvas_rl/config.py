@@ -93,7 +93,9 @@ def _check_sizes(options: SearchOptions) -> None:
             raise ConfigError(f"{name} is {value}: expected different whole numbers of at least 1")
     even = [size for size in options.kernel_sizes if size % 2 == 0 or size < 3]
     if even:
-        raise ConfigError(f"kernel_sizes has {even[0]}: expected odd numbers of at least 3 (same padding needs a centre)")
+        raise ConfigError(
+            f"kernel_sizes has {even[0]}: expected odd numbers of at least 3 (same padding needs a centre)"
+        )
 
 
 def _check_ratios(options: SearchOptions) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 
@@ -13,10 +13,10 @@ from canvas_rl.symbolic.shape import Shape
 from canvas_rl.symbolic.site import Site
 from canvas_rl.symbolic.size import Size
 
-_HEADER = '''import torch
+_HEADER = """import torch
 from torch import nn
 from torch.nn import functional as F
-'''
+"""
 
 
 def generate_source(graph: KernelGraph) -> str:
@@ -63,7 +63,11 @@ def _forward(graph: KernelGraph, scopes: list[Scope]) -> Iterator[str]:
 
 
 def _shape(shape: Shape) -> str:
-    return "[" + ", ".join(["N", *(f"{dim.slot}={size}" for dim, size in zip(shape.dims(), shape.sizes(), strict=True))]) + "]"
+    return (
+        "["
+        + ", ".join(["N", *(f"{dim.slot}={size}" for dim, size in zip(shape.dims(), shape.sizes(), strict=True))])
+        + "]"
+    )
 
 
 def _checks(graph: KernelGraph) -> Iterator[str]:
@@ -106,7 +110,7 @@ def _compiled(source: str, name: str) -> type[nn.Module]:
     built = namespace.get(name)
     if not (isinstance(built, type) and issubclass(built, nn.Module)):
         raise InternalError(f"the generated source of {name} defines no module")
-    return cast(type[nn.Module], built)
+    return built
 
 
 def build_module(graph: KernelGraph, site: Site) -> nn.Module:

@@ -49,7 +49,9 @@ def graph_from_json(data: Any) -> KernelGraph:
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, OverflowError) as error:
         raise FormatError(f"the kernel's JSON is damaged ({error!r}): restore it from where it was saved") from error
     if data.get("hash") != graph.hash:
-        raise FormatError(f"the kernel's JSON is damaged: its hash is {data.get('hash')!r}, its nodes give {graph.hash!r}")
+        raise FormatError(
+            f"the kernel's JSON is damaged: its hash is {data.get('hash')!r}, its nodes give {graph.hash!r}"
+        )
     return graph
 
 
@@ -73,10 +75,14 @@ def _nodes(items: Any) -> tuple[Node, ...]:
         primitive = primitive_from_json(item)
         inputs = _integers(item["inputs"])
         if not all(0 <= operand < len(nodes) for operand in inputs) or len(inputs) != primitive.arity:
-            raise FormatError(f"node {len(nodes)} ({primitive.family}) reads {list(inputs)}: expected {primitive.arity} earlier nodes")
+            raise FormatError(
+                f"node {len(nodes)} ({primitive.family}) reads {list(inputs)}: expected {primitive.arity} earlier nodes"
+            )
         shape = primitive.infer(tuple(nodes[operand].shape for operand in inputs)).shape
         if str(shape) != item["shape"]:
-            raise FormatError(f"node {len(nodes)} ({primitive.family}) has the shape {item['shape']!r}: its rule gives {shape}")
+            raise FormatError(
+                f"node {len(nodes)} ({primitive.family}) has the shape {item['shape']!r}: its rule gives {shape}"
+            )
         nodes.append(Node(primitive, inputs, shape))
     return tuple(nodes)
 

@@ -26,7 +26,10 @@ def verify(graph: "KernelGraph") -> None:
         if isinstance(node.primitive, Input | Output) and index not in (0, len(nodes) - 1):
             raise GraphError(f"node {index} is a second {node.primitive.family}")
         if len(node.inputs) != node.primitive.arity or not all(0 <= operand < index for operand in node.inputs):
-            raise GraphError(f"node {index} ({node.primitive.family}) reads {node.inputs}: expected {node.primitive.arity} earlier nodes")
+            raise GraphError(
+                f"node {index} ({node.primitive.family}) reads {node.inputs}: "
+                f"expected {node.primitive.arity} earlier nodes"
+            )
     _check_shapes(graph)
     _check_use(graph)
     for site in graph.sites:
@@ -40,7 +43,9 @@ def _check_shapes(graph: "KernelGraph") -> None:
         except GraphError as error:
             raise GraphError(f"node {index}: {error}") from error
         if typed.shape != node.shape:
-            raise GraphError(f"node {index} ({node.primitive.family}) has the shape {node.shape}: its rule gives {typed.shape}")
+            raise GraphError(
+                f"node {index} ({node.primitive.family}) has the shape {node.shape}: its rule gives {typed.shape}"
+            )
         for size in node.shape.sizes():
             if size.has_variables:
                 raise GraphError(f"node {index} ({node.primitive.family}) has the unsolved size {size}")
@@ -49,7 +54,10 @@ def _check_shapes(graph: "KernelGraph") -> None:
                 if any(symbol >= FIRST_VARIABLE for symbol, _ in size.exps):
                     raise GraphError(f"node {index} ({node.primitive.family}) has a weight of the unsolved size {size}")
                 if size.has_spatial and not graph.spatial_fixed:
-                    raise GraphError(f"node {index} ({node.primitive.family}) has a weight of size {size}, but must run at any resolution")
+                    raise GraphError(
+                        f"node {index} ({node.primitive.family}) has a weight of size {size}, "
+                        "but must run at any resolution"
+                    )
 
 
 def _check_use(graph: "KernelGraph") -> None:
@@ -67,7 +75,9 @@ def check_site(graph: "KernelGraph", site: "Site") -> None:
         GraphError: as above, naming the primitive and the size.
     """
     if site.spatial_dims != graph.spatial_dims:
-        raise GraphError(f"the kernel serves sites of {graph.spatial_dims} spatial dims, and {site} has {site.spatial_dims}")
+        raise GraphError(
+            f"the kernel serves sites of {graph.spatial_dims} spatial dims, and {site} has {site.spatial_dims}"
+        )
     binding = Binding((site,), graph.spatial_fixed)
     for index, node in enumerate(graph.nodes):
         rules = node.primitive.infer(graph.input_shapes(index)).constraints

@@ -98,7 +98,9 @@ def load_kernel(path: str | Path) -> KernelPack:
 
 def _find(path: Path) -> Path:
     if not path.exists():
-        raise FormatError(f"{str(path)!r} does not exist: expected a run, its best/, a kernel.json or a saved kernel.py")
+        raise FormatError(
+            f"{str(path)!r} does not exist: expected a run, its best/, a kernel.json or a saved kernel.py"
+        )
     if path.is_file():
         return path
     for candidate in (path / "kernel.json", path / "best" / "kernel.json"):

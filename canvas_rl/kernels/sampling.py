@@ -60,13 +60,9 @@ def sample(
 ) -> KernelPack:
     """Draw a random kernel that is legal at every placeholder of a network.
 
-    The options from `allowed_filter` to `ensure_spatial_invariance` are those of `SearchOptions`.
-
-    Args:
-        m: the network, with placeholders.
-        example_input: run through the network to record the placeholders' sizes; None reuses the recorded ones.
-        workers: accepted for Canvas's sake; a kernel takes milliseconds and is drawn in this process.
-        timeout: seconds after which to give up; 0 is no limit.
+    `m` is the network, with placeholders; `example_input` is run through it to record their sizes (None reuses those
+    recorded before). `timeout` is in seconds, 0 is no limit; `workers` is accepted for Canvas's sake (a kernel takes
+    milliseconds and is drawn in this process). All other options are those of `SearchOptions`.
 
     Raises:
         PlaceholderError: no placeholder, unknown sizes, or sites with different numbers of spatial dims.
@@ -80,7 +76,9 @@ def sample(
         force_bmm_possibility, min_receptive_size, ensure_spatial_invariance,
     )  # fmt: skip
     if not get_placeholders(m, example_input, check_shapes=True):
-        raise PlaceholderError("the model has no placeholder: put canvas_rl.Placeholder() where a kernel shall be, or call auto_place")
+        raise PlaceholderError(
+            "the model has no placeholder: put canvas_rl.Placeholder() where a kernel shall be, or call auto_place"
+        )
     return _draw(*sites_of(m), options, workers, timeout)
 
 
@@ -114,7 +112,7 @@ def empty_sample(
 
 
 def debug_sample() -> KernelPack:
-    """The large-kernel-attention kernel (Guo et al. 2022, arXiv 2202.09741): x * FC(dilated depthwise(depthwise(x)))."""
+    """The large-kernel-attention kernel, x * FC(dilated depthwise(depthwise(x))) (Guo et al. 2022, arXiv 2202.09741)."""
     space = SearchSpace(DEFAULT_SITES, SearchOptions(num_primitive_range=(1, 4), max_weighted_ratio=1.0))
     program = ("conv(5x5,d1,depthwise)", "conv(7x7,d3,depthwise)", "fc(C)", "push(0)", "mul(under->top)", "output(1)")
     graph = space.replay(program).graph
@@ -143,6 +141,8 @@ def _sample_within(space: SearchSpace, generator: np.random.Generator, timeout: 
     state = space.start(space.draw_limits(generator, exact_length=True))
     while state.graph is None:
         if time.monotonic() > end:
-            raise SamplingTimeout(f"no kernel was finished within the timeout of {timeout} s: raise it, or relax the options")
+            raise SamplingTimeout(
+                f"no kernel was finished within the timeout of {timeout} s: raise it, or relax the options"
+            )
         state = space.step(state, space.random_action(state, generator))
     return state.graph

@@ -63,7 +63,9 @@ class Arithmetic(Primitive):
         fits = min(len(lhs.dims()), len(rhs.dims())) >= self.prefix + self.suffix and min(self.prefix, self.suffix) >= 0
         require(fits, f"{self.family} shares {self.prefix} + {self.suffix} dims, more than {lhs} and {rhs} have")
         left, right = self._split(lhs), self._split(rhs)
-        require(left[0] == right[0] and left[2] == right[2], f"{self.family} shares dims that differ in {lhs} and {rhs}")
+        require(
+            left[0] == right[0] and left[2] == right[2], f"{self.family} shares dims that differ in {lhs} and {rhs}"
+        )
         return Typed(rhs, (Constraint(product(right[1]) / product(left[1])),))
 
     def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:
@@ -87,7 +89,9 @@ class Arithmetic(Primitive):
             scope.assign(reshaped(result, (), rhs.sizes()))
 
     def describe(self) -> str:
-        return {"add": "lhs + rhs", "sub": "lhs - rhs", "mul": "lhs * rhs", "max": "maximum", "min": "minimum"}[self.operation]
+        return {"add": "lhs + rhs", "sub": "lhs - rhs", "mul": "lhs * rhs", "max": "maximum", "min": "minimum"}[
+            self.operation
+        ]
 
 
 def align(lhs: Shape, rhs: Shape) -> tuple[int, int]:

@@ -39,7 +39,9 @@ class BMM(Primitive):
         return inputs[0][self.lhs].numel(), inputs[1][self.rhs].numel()
 
     def infer(self, inputs: tuple[Shape, ...]) -> Typed:
-        require(self.lhs in (0, 1) and self.rhs in (0, 1), f"BMM contracts groups {self.lhs}, {self.rhs}: expected 0 or 1")
+        require(
+            self.lhs in (0, 1) and self.rhs in (0, 1), f"BMM contracts groups {self.lhs}, {self.rhs}: expected 0 or 1"
+        )
         left, right = self.equation(inputs)
         for shape, group in ((inputs[0], self.lhs), (inputs[1], self.rhs)):
             require(len(shape[group].present()) > 0, f"BMM would contract group {group} of {shape}, which has no dim")
@@ -58,8 +60,7 @@ class BMM(Primitive):
 
     def emit(self, scope: Scope) -> None:
         left, right = (
-            self._matrix(scope, operand, transposed)
-            for operand, transposed in ((0, self.lhs == 0), (1, self.rhs == 1))
+            self._matrix(scope, operand, transposed) for operand, transposed in ((0, self.lhs == 0), (1, self.rhs == 1))
         )
         scope.forward.append(f"{scope.target} = torch.bmm({left}, {right}) * {root(self.equation(scope.inputs)[0])}")
         if self.softmax:

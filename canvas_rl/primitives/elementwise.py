@@ -39,14 +39,18 @@ FUNCTIONS = {
     "relu": Function("ReLU", "F.relu({t})", 1, nonnegative=True, not_after=("relu",), on_nonnegative=False),
     "sigmoid": Function("Sigmoid", "torch.sigmoid({t})", 4, nonnegative=True, not_after=("sigmoid",)),
     "tanh": Function("TanH", "torch.tanh({t})", 5, not_after=("tanh",)),
-    "abs": Function("Abs", "{t}.abs()", 1, nonnegative=True, not_after=("abs", "neg"), on_nonnegative=False, sign_blind=True),
+    "abs": Function(
+        "Abs", "{t}.abs()", 1, nonnegative=True, not_after=("abs", "neg"), on_nonnegative=False, sign_blind=True
+    ),
     "exp": Function("Exp", "{t}.exp()", 4, nonnegative=True, not_after=("exp", "square")),
     "neg": Function("Neg", "-{t}", 1, not_after=("neg",)),
     "sin": Function("Sin", "torch.sin({t} * 1.5707963267948966)", 5, not_after=("sin",)),
     "sqrt": Function(
         "Sqrt", "({t}.abs() + 1e-12).sqrt()", 3, nonnegative=True, not_after=("sqrt", "abs", "square"), sign_blind=True
     ),
-    "square": Function("Sqr", "{t}.square()", 1, nonnegative=True, not_after=("square", "abs", "sqrt", "exp"), sign_blind=True),
+    "square": Function(
+        "Sqr", "{t}.square()", 1, nonnegative=True, not_after=("square", "abs", "sqrt", "exp"), sign_blind=True
+    ),
 }
 
 

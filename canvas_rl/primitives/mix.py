@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from canvas_rl.primitives.base import Family, FamilyContext, Fresh, Primitive, Template, Typed, Weight, json_dims, json_sizes, require
+from canvas_rl.primitives.base import (
+    Family,
+    FamilyContext,
+    Fresh,
+    Primitive,
+    Template,
+    Typed,
+    Weight,
+    json_dims,
+    json_sizes,
+    require,
+)
 from canvas_rl.primitives.emission import Scope, root
 from canvas_rl.primitives.receptive import Field
 from canvas_rl.primitives.selection import check_present, listed, selected, selections

@@ -6,7 +6,9 @@ from canvas_rl.primitives.base import require
 from canvas_rl.symbolic.shape import CHANNEL, SLOTS, SPATIAL, Dim, Shape
 
 SINGLE_DIMS = tuple(Dim(group, slot) for group in (0, 1) for kind in (CHANNEL, SPATIAL) for slot in SLOTS[kind])
-PAIRS = tuple((Dim(group, first), Dim(group, second)) for group in (0, 1) for first, second in (("H", "W"), ("KH", "KW")))
+PAIRS = tuple(
+    (Dim(group, first), Dim(group, second)) for group in (0, 1) for first, second in (("H", "W"), ("KH", "KW"))
+)
 
 
 def selections() -> Iterator[str]:

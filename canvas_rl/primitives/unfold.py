@@ -29,7 +29,9 @@ class Unfold(Primitive):
         shape = inputs[0]
         require(shape.is_image(), f"Unfold needs a channel group and a spatial group, in this order, not {shape}")
         require(self.axes in ("H", "W", "HW"), f"Unfold is along {self.axes!r}: expected H, W or HW")
-        require(self.k >= 3 and self.k % 2 == 1 and self.dilation >= 1, f"Unfold has k={self.k}, dilation={self.dilation}")
+        require(
+            self.k >= 3 and self.k % 2 == 1 and self.dilation >= 1, f"Unfold has k={self.k}, dilation={self.dilation}"
+        )
         for axis in self.axes:
             require(shape.second.size(axis) is not None, f"Unfold{self.axes} needs {axis}: {shape}")
             require(shape.first.size(f"K{axis}") is None, f"there is a K{axis} dim already: {shape}")

@@ -52,7 +52,7 @@ class ReferenceConv:
 
     def params(self, site: Site) -> int:
         """Number of weights; the convolution has no bias."""
-        return site.c * site.c // self.groups * self.kernel_size**site.spatial_dims
+        return site.c * site.c // self.groups * int(self.kernel_size**site.spatial_dims)
 
     def activation(self, site: Site) -> int:
         """Elements of one sample's output."""

@@ -34,11 +34,19 @@ def test_json_round_trip_is_the_identity():
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"version": 0}, "older"), ({"version": 99}, "newer"), ({"version": "1"}, "damaged"), ({"format": "x"}, "no kernel JSON"),
-        ({"hash": "0" * 32}, "damaged"), ({"nodes": []}, "damaged"), ({"nodes": None}, "damaged"), ({"sites": [[0]]}, "below 1"),
-        ({"sites": [["a"]]}, "damaged"), ({"spatial_fixed": 1}, "damaged"), ({"program": [1]}, "damaged"),
+        ({"version": 0}, "older"),
+        ({"version": 99}, "newer"),
+        ({"version": "1"}, "damaged"),
+        ({"format": "x"}, "no kernel JSON"),
+        ({"hash": "0" * 32}, "damaged"),
+        ({"nodes": []}, "damaged"),
+        ({"nodes": None}, "damaged"),
+        ({"sites": [[0]]}, "below 1"),
+        ({"sites": [["a"]]}, "damaged"),
+        ({"spatial_fixed": 1}, "damaged"),
+        ({"program": [1]}, "damaged"),
     ],
-)  # fmt: skip
+)
 def test_files_of_other_versions_and_damaged_files_are_refused(change, word):
     data = {**kernel("fc(C)", "output(1)").to_json(), **change}
     with pytest.raises(CanvasError, match=word):
@@ -90,12 +98,20 @@ def test_operand_order_and_repetition_do_not_change_the_hash():
 
 def test_different_kernels_have_different_hashes():
     programs = [
-        ("fc(C)", "output(1)"), ("conv(3x3,d1,C)", "output(1)"), ("conv(3x3,d2,C)", "output(1)"),
-        ("fc(C)", "relu", "output(1)"), ("relu", "fc(C)", "output(1)"), ("fc(C)", "push(0)", "sub(under->top)", "output(1)"),
-        ("fc(C)", "push(0)", "sub(top->under)", "output(1)"), ("group(0,4)", "fc(C)", "output(1)"), ("group(0,8)", "fc(C)", "output(1)"),
-        ("fc(x)", "fc(C)", "output(1)"), ("fc(x)", "fc(C)", "output(1/2)"), ("fc(C)", "fc(C)", "push(1)", "add(under->top)", "output(1)"),
+        ("fc(C)", "output(1)"),
+        ("conv(3x3,d1,C)", "output(1)"),
+        ("conv(3x3,d2,C)", "output(1)"),
+        ("fc(C)", "relu", "output(1)"),
+        ("relu", "fc(C)", "output(1)"),
+        ("fc(C)", "push(0)", "sub(under->top)", "output(1)"),
+        ("fc(C)", "push(0)", "sub(top->under)", "output(1)"),
+        ("group(0,4)", "fc(C)", "output(1)"),
+        ("group(0,8)", "fc(C)", "output(1)"),
+        ("fc(x)", "fc(C)", "output(1)"),
+        ("fc(x)", "fc(C)", "output(1/2)"),
+        ("fc(C)", "fc(C)", "push(1)", "add(under->top)", "output(1)"),
         ("fc(C)", "push(0)", "fc(C)", "add(under->top)", "output(1)"),
-    ]  # fmt: skip
+    ]
     assert len({kernel(*program).hash for program in programs}) == len(programs)
 
 

@@ -13,7 +13,14 @@ from canvas_rl.primitives import FAMILIES, FamilyContext, primitive_from_json
 from canvas_rl.space import SearchSpace
 from canvas_rl.symbolic.site import Site
 
-OPTIONS = SearchOptions(num_primitive_range=(1, 5), max_weighted_ratio=1.0, num_weighted_range=(0, 5), kernel_sizes=(3,), dilated_sizes=(1, 2), shift_sizes=(1,))
+OPTIONS = SearchOptions(
+    num_primitive_range=(1, 5),
+    max_weighted_ratio=1.0,
+    num_weighted_range=(0, 5),
+    kernel_sizes=(3,),
+    dilated_sizes=(1, 2),
+    shift_sizes=(1,),
+)
 SITES = {2: Site(16, 6, 5), 1: Site(16, 6), 0: Site(16)}
 SPACES = {dims: SearchSpace([site], OPTIONS) for dims, site in SITES.items()}
 
@@ -43,7 +50,11 @@ TEMPLATES = [
     for template in family.templates(FamilyContext(OPTIONS, dims, (2, 4, 8)))
 ]
 # A 1-D or 0-D tensor gets some dims only through BMM or several steps, which 60 short programs need not find.
-COMMON = [(dims, name) for dims, name in TEMPLATES if dims == 2 and ("0.C" in name or "1.H" in name or "(" not in name or name.startswith(("fc", "conv", "unfold")))]
+COMMON = [
+    (dims, name)
+    for dims, name in TEMPLATES
+    if dims == 2 and ("0.C" in name or "1.H" in name or "(" not in name or name.startswith(("fc", "conv", "unfold")))
+]
 
 
 @pytest.mark.parametrize(("dims", "action"), COMMON)
@@ -73,7 +84,8 @@ def check_kernel(graph: KernelGraph, site: Site) -> None:
     cost = static_cost(graph, site)
     assert cost.params == sum(parameter.numel() for parameter in module.parameters())
     products = sum(
-        size.fraction({0: site.c, 1: site.h or 1, 2: site.w or 1})[0] // size.fraction({0: site.c, 1: site.h or 1, 2: site.w or 1})[1]
+        size.fraction({0: site.c, 1: site.h or 1, 2: site.w or 1})[0]
+        // size.fraction({0: site.c, 1: site.h or 1, 2: site.w or 1})[1]
         for i, node in enumerate(graph.nodes)
         if node.primitive.family in ("FC", "Convolution", "BMM", "Mix")
         for size in node.primitive.flops(graph.input_shapes(i), node.shape)[:1]
@@ -151,7 +163,18 @@ def test_primitives_survive_json():
                 assert primitive_from_json(node.primitive.to_json()) == node.primitive
 
 
-@pytest.mark.parametrize("data", [None, {}, {"type": "Nothing"}, {"type": "FC"}, {"type": "FC", "out": 3}, {"type": "Mix", "dims": ["0.Q"], "new": [None]}, {"type": "Elementwise", "function": "rm"}])
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        {},
+        {"type": "Nothing"},
+        {"type": "FC"},
+        {"type": "FC", "out": 3},
+        {"type": "Mix", "dims": ["0.Q"], "new": [None]},
+        {"type": "Elementwise", "function": "rm"},
+    ],
+)
 def test_damaged_primitives_are_refused(data):
     with pytest.raises((FormatError, GraphError)):
         primitive_from_json(data)

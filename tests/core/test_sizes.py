@@ -17,7 +17,10 @@ from canvas_rl.symbolic.size import CHANNELS, HEIGHT, ONE, WIDTH, Size, constant
 SITES = (Site(64, 12, 8), Site(48, 6, 4))
 exponents = st.dictionaries(st.integers(0, 5), st.integers(-3, 3).filter(bool), max_size=4)
 sizes = st.builds(
-    lambda num, den, exps: Size.of(num, den, tuple(sorted(exps.items()))), st.integers(1, 60), st.integers(1, 60), exponents
+    lambda num, den, exps: Size.of(num, den, tuple(sorted(exps.items()))),
+    st.integers(1, 60),
+    st.integers(1, 60),
+    exponents,
 )
 values = st.fixed_dictionaries({index: st.integers(1, 50) for index in range(6)})
 
@@ -56,7 +59,9 @@ def test_python_expression_is_exact_where_the_size_is_an_integer(size, at):
         assert eval(size.python(), {"c": at[0], "h": at[1], "w": at[2]}) == wanted
 
 
-@pytest.mark.parametrize("text", ["", "C+1", "C//2", "0", "C/0", "y", "C^", "C^99999", "x", "C*", "1" * 300, "-1", None])
+@pytest.mark.parametrize(
+    "text", ["", "C+1", "C//2", "0", "C/0", "y", "C^", "C^99999", "x", "C*", "1" * 300, "-1", None]
+)
 def test_damaged_sizes_are_refused(text):
     with pytest.raises(FormatError):
         parse(text)
@@ -96,7 +101,13 @@ def test_only_the_newest_linear_variable_is_solved():
 def test_a_witness_meets_every_constraint():
     binding = Binding(SITES, spatial_fixed=True)
     x, y = variable(0), variable(1)
-    constraints = [Constraint(x, 2), Constraint(y, 2), Constraint(CHANNELS / (x * y)), Constraint(y / constant(4)), Constraint(x / constant(3), 1)]
+    constraints = [
+        Constraint(x, 2),
+        Constraint(y, 2),
+        Constraint(CHANNELS / (x * y)),
+        Constraint(y / constant(4)),
+        Constraint(x / constant(3), 1),
+    ]
     assert find_witness([3, 4], constraints, binding, {}) is None  # 3 does not divide 64
     witness = find_witness([3, 4], constraints[:4], binding, {})
     assert witness is not None

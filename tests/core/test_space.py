@@ -13,7 +13,12 @@ from canvas_rl.space import Limits, SearchSpace
 from canvas_rl.symbolic.site import ReferenceConv, Site
 
 RESNET = (Site(64, 56, 56), Site(128, 28, 28), Site(256, 14, 14), Site(512, 7, 7))
-SITES = {"2-D": (Site(16, 8, 8), Site(32, 6, 6)), "odd": (Site(12, 5, 9),), "1-D": (Site(8, 12), Site(16, 6)), "0-D": (Site(32), Site(64))}
+SITES = {
+    "2-D": (Site(16, 8, 8), Site(32, 6, 6)),
+    "odd": (Site(12, 5, 9),),
+    "1-D": (Site(8, 12), Site(16, 6)),
+    "0-D": (Site(32), Site(64)),
+}
 OPTIONS = {
     "defaults": SearchOptions(),
     "short": SearchOptions(num_primitive_range=(1, 3)),
@@ -23,11 +28,15 @@ OPTIONS = {
     ),
     "forced bmm": SearchOptions(num_primitive_range=(3, 9), force_bmm_possibility=0.5),
     "receptive": SearchOptions(num_primitive_range=(2, 9), min_receptive_size=9),
-    "necessary": SearchOptions(num_primitive_range=(5, 10), necessary_filter="unfold,bmm,fc", num_weighted_range=(2, 4)),
+    "necessary": SearchOptions(
+        num_primitive_range=(5, 10), necessary_filter="unfold,bmm,fc", num_weighted_range=(2, 4)
+    ),
     "weighted": SearchOptions(num_primitive_range=(6, 9), num_weighted_range=(3, 3), max_weighted_ratio=0.5),
     "no arithmetic": SearchOptions(num_primitive_range=(2, 6), allowed_filter="fc,conv,relu,shift"),
     "narrow": SearchOptions(num_primitive_range=(2, 6), num_max_width_range=(1, 1)),
-    "few primitives": SearchOptions(num_primitive_range=(3, 7), allowed_filter="fold,badd,scale", max_weighted_ratio=0.5),
+    "few primitives": SearchOptions(
+        num_primitive_range=(3, 7), allowed_filter="fold,badd,scale", max_weighted_ratio=0.5
+    ),
 }
 POSSIBLE = [
     (sites, options)
@@ -183,10 +192,22 @@ def test_large_activations_are_masked():
 
 
 CONFLICTS = {
-    "necessary and forbidden": (SearchOptions(necessary_filter="bmm", forbidden_filter="bmm"), "necessary_filter.*bmm.*forbidden_filter"),
-    "necessary and not allowed": (SearchOptions(necessary_filter="bmm", allowed_filter="fc"), "necessary_filter.*allowed_filter"),
-    "more weighted than primitives": (SearchOptions(num_weighted_range=(6, 8), num_primitive_range=(1, 5)), "num_weighted_range.*num_primitive_range"),
-    "ratio": (SearchOptions(num_weighted_range=(4, 8), num_primitive_range=(1, 5)), "num_weighted_range.*max_weighted_ratio"),
+    "necessary and forbidden": (
+        SearchOptions(necessary_filter="bmm", forbidden_filter="bmm"),
+        "necessary_filter.*bmm.*forbidden_filter",
+    ),
+    "necessary and not allowed": (
+        SearchOptions(necessary_filter="bmm", allowed_filter="fc"),
+        "necessary_filter.*allowed_filter",
+    ),
+    "more weighted than primitives": (
+        SearchOptions(num_weighted_range=(6, 8), num_primitive_range=(1, 5)),
+        "num_weighted_range.*num_primitive_range",
+    ),
+    "ratio": (
+        SearchOptions(num_weighted_range=(4, 8), num_primitive_range=(1, 5)),
+        "num_weighted_range.*max_weighted_ratio",
+    ),
     "no weighted family": (SearchOptions(allowed_filter="relu,badd,fold"), "num_weighted_range.*FC, Convolution"),
     "nothing left": (SearchOptions(allowed_filter="fc", forbidden_filter="fc"), "leave no primitive"),
     "output forbidden": (SearchOptions(forbidden_filter="output"), "every kernel has"),
@@ -195,8 +216,11 @@ CONFLICTS = {
     "flops": (SearchOptions(flops_budget=1e-6), "flops_budget 1e-06"),
     "params": (SearchOptions(params_budget=1e-9), "params_budget 1e-09"),
     "memory": (SearchOptions(memory_budget=0.01, allowed_filter="fc,relu"), "memory_budget 0.01"),
-    "length": (SearchOptions(num_primitive_range=(1, 1), necessary_filter="fc,relu", max_weighted_ratio=1.0), "necessary_filter.*num_primitive_range"),
-}  # fmt: skip
+    "length": (
+        SearchOptions(num_primitive_range=(1, 1), necessary_filter="fc,relu", max_weighted_ratio=1.0),
+        "necessary_filter.*num_primitive_range",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", CONFLICTS)
@@ -209,12 +233,18 @@ def test_options_that_no_kernel_meets_are_refused_at_once_by_name(case):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"allowed_filter": "con,cnov"}, "cnov.*Did you mean"), ({"necessary_filter": "fc,,bmm"}, "empty entry"),
-        ({"num_primitive_range": (5, 2)}, "num_primitive_range"), ({"kernel_sizes": (4,)}, "odd"), ({"kernel_sizes": (3, 3)}, "different"),
-        ({"max_weighted_ratio": 1.5}, "from 0 to 1"), ({"flops_budget": -1.0}, "above 0"), ({"min_receptive_size": 0}, "at least 1"),
-        ({"shift_sizes": (0,)}, "at least 1"), ({"num_max_width_range": (2,)}, "two whole numbers"),
+        ({"allowed_filter": "con,cnov"}, "cnov.*Did you mean"),
+        ({"necessary_filter": "fc,,bmm"}, "empty entry"),
+        ({"num_primitive_range": (5, 2)}, "num_primitive_range"),
+        ({"kernel_sizes": (4,)}, "odd"),
+        ({"kernel_sizes": (3, 3)}, "different"),
+        ({"max_weighted_ratio": 1.5}, "from 0 to 1"),
+        ({"flops_budget": -1.0}, "above 0"),
+        ({"min_receptive_size": 0}, "at least 1"),
+        ({"shift_sizes": (0,)}, "at least 1"),
+        ({"num_max_width_range": (2,)}, "two whole numbers"),
     ],
-)  # fmt: skip
+)
 def test_unusable_options_are_refused_with_the_value(change, words):
     with pytest.raises(ConfigError, match=words):
         SearchSpace([Site(64, 8, 8)], replace(SearchOptions(), **change))
@@ -245,7 +275,9 @@ def test_forced_bmm_is_drawn_with_its_probability():
 
 
 def test_ratio_bounds_follow_the_length():
-    space = SearchSpace(SITES["2-D"], SearchOptions(num_primitive_range=(4, 4), max_weighted_ratio=0.5, num_weighted_range=(0, 8)))
+    space = SearchSpace(
+        SITES["2-D"], SearchOptions(num_primitive_range=(4, 4), max_weighted_ratio=0.5, num_weighted_range=(0, 8))
+    )
     rng = np.random.default_rng(0)
     weighted = [sum(node.primitive.weighted for node in space.sample(rng).nodes) for _ in range(60)]
     assert max(weighted) == ceil(4 * 0.5)
