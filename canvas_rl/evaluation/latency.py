@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from canvas_rl.errors import ConfigError
+from canvas_rl.errors import ConfigError, EvaluationError
 from canvas_rl.evaluation.measurement import Rejection, Status
 from canvas_rl.evaluation.timing import Call, PairTiming, time_on_cpu, time_on_cuda
 
@@ -111,11 +111,16 @@ def network_latency(
         config: how to measure.
 
     Raises:
-        Rejection: as `measure_pair`.
+        EvaluationError: the network can't be timed, or its output is not finite or is wrong after timing.
     """
     repeats = -(-config.batch_size // example.shape[0])
     batch = example.detach().repeat(repeats, *[1] * (example.dim() - 1))[: config.batch_size]
-    return _measure(network, original, _prepare_input(batch, config), config)
+    try:
+        return _measure(network, original, _prepare_input(batch, config), config)
+    except Rejection as rejection:
+        raise EvaluationError(
+            f"the whole network can't be timed ({rejection.status}): {rejection.message}"
+        ) from rejection
 
 
 def _measure(candidate: nn.Module, reference: nn.Module, example: torch.Tensor, config: LatencyConfig) -> PairTiming:

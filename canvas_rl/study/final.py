@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from canvas_rl.codegen import module_class
+from canvas_rl.errors import EvaluationError
 from canvas_rl.evaluation.evaluator import FinalResult, KernelEvaluator
 from canvas_rl.evaluation.latency import LatencyConfig, network_latency
-from canvas_rl.evaluation.measurement import Measurement, Rejection
+from canvas_rl.evaluation.measurement import Measurement
 from canvas_rl.files import write_json
 from canvas_rl.kernels import KernelPack
 from canvas_rl.placeholder import replace
@@ -31,7 +32,7 @@ def measure_network(entry: Entry, target: Target, config: LatencyConfig) -> Netw
     try:
         network = replace(copy.deepcopy(target.placed), module_class(entry.graph))
         timing = network_latency(network, target.original, target.example, config)
-    except (Rejection, RuntimeError) as error:
+    except (EvaluationError, RuntimeError) as error:
         logger.warning("the whole network with kernel %s can't be timed: %s", entry.graph.hash[:8], error)
         return None
     return NetworkLatency(timing.latency_s, timing.reference_latency_s)

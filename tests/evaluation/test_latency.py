@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from canvas_rl.errors import ConfigError
+from canvas_rl.errors import ConfigError, EvaluationError
 from canvas_rl.evaluation import timing
 from canvas_rl.evaluation.floor import Floor, calibrate
 from canvas_rl.evaluation.latency import LatencyConfig, measure_pair, network_latency
@@ -179,6 +179,11 @@ def test_whole_networks_are_measured_alike_at_the_asked_batch(clock: Clock) -> N
     measured = network_latency(fast, slow, torch.randn(2, 3, 4), LatencyConfig(batch_size=3, time_cap_s=0.05))
     assert measured.speedup == pytest.approx(2, rel=0.01)
     assert shapes == {(3, 3, 4)}
+
+
+def test_a_network_that_can_not_be_timed_is_an_error() -> None:
+    with pytest.raises(EvaluationError, match="not_finite"):
+        network_latency(planted_kernels.Nan(4), planted_kernels.Good(4), torch.randn(1, 4, 8, 8), QUICK)
 
 
 def test_floor_is_below_what_real_layers_take() -> None:
