@@ -55,15 +55,14 @@ def search(settings: SearchSettings | None = None, *, progress: bool = True, **v
         CanvasError: a setting or a file that can't be used; nothing has been written then.
     """
     settings = (settings or SearchSettings()).replaced(**values)
-    agent_type = load_agent(settings.run.agent)
-    agent = agent_type(agent_config(agent_type.config_type, settings.run.agent_options))
-    reward = make_reward(settings.run.reward)
     path = settings.run.run_dir or new_path()
     resumed = RunFolder.open(settings.run.run_dir) if settings.run.resume else None
     if resumed is not None:
         resumed.check_settings(settings)
     else:
         RunFolder.check_free(path)
+    agent = _make_agent(settings)
+    reward = make_reward(settings.run.reward)
     target = load_target(settings)
     config = evaluation_config(settings, target.sites[0].spatial_dims)
     space = make_space(settings, target, config)
@@ -76,6 +75,12 @@ def search(settings: SearchSettings | None = None, *, progress: bool = True, **v
             return _Run(plan, folder, evaluator).search(progress)
         finally:
             evaluator.close()
+
+
+def _make_agent(settings: SearchSettings) -> Agent:
+    agent_type = load_agent(settings.run.agent)
+    agent: Agent = agent_type(agent_config(agent_type.config_type, settings.run.agent_options))
+    return agent
 
 
 @contextmanager

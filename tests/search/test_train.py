@@ -1,0 +1,278 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import canvas_rl
+from canvas_rl.errors import FormatError
+from canvas_rl.evaluation.store import MeasurementStore
+from canvas_rl.study import rescore
+from canvas_rl.train import main
+
+SPACE = (
+    "--allowed-filter fc,conv,fold,relu,badd,shift --kernel-sizes 3 --dilated-sizes 1 --shift-sizes 1 "
+    "--num-primitive-range 2 4 --num-max-width-range 2 2"
+).split()
+QUICK = ["--model", "resnet8", "--workers", "1", *SPACE]
+
+
+def train(*arguments):
+    return main([*arguments, *QUICK])
+
+
+def refused(capsys, code):
+    """The sentence of a refusal."""
+    assert code == 2
+    message = capsys.readouterr().err.strip()
+    assert message.startswith("error: ")
+    assert "Traceback" not in message
+    assert "\n" not in message
+    return message
+
+
+def event_tags(folder):
+    accumulator = EventAccumulator(str(folder / "tensorboard"), size_guidance={"tensors": 0, "images": 0})
+    accumulator.Reload()
+    tags = accumulator.Tags()
+    return accumulator, {*tags["scalars"], *tags["images"], *tags["tensors"]}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of PPO: two rounds of three kernels, ended in the second, and then resumed."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert (
+        main(["--run-dir", str(folder), "--evaluations", "4", "--agent-options", "kernels_per_update=3", *QUICK]) == 0
+    )
+    first = json.loads((folder / "state.json").read_text())
+    assert len(first["asked"]) == 4
+    assert main(["--run-dir", str(folder), "--resume", "--evaluations", "7"]) == 0
+    return folder, first
+
+
+def test_a_run_folder_has_all_it_should(finished):
+    folder, _ = finished
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.json", "state.json", "search.sqlite", "checkpoints", "tensorboard", "best"} <= names
+    best = {path.name for path in (folder / "best").iterdir()}
+    assert best == {"kernel.json", "kernel.py", "kernel.dot", "weights.safetensors", "metrics.json"}
+    assert not [path for path in folder.rglob(".*") if path.name.startswith(".")]
+
+
+def test_a_resumed_run_ends_with_the_evaluations_asked_for_none_twice(finished):
+    folder, first = finished
+    state = json.loads((folder / "state.json").read_text())
+    assert len(state["asked"]) == len(set(state["asked"])) == 7
+    assert state["asked"][:4] == first["asked"]
+    assert Counter(state["statuses"]).total() == 7
+    store = MeasurementStore(folder / "search.sqlite")
+    with store._engine.connect() as connection:
+        from sqlalchemy import text
+
+        assert connection.execute(text("select count(*) from measurements")).scalar() == 7
+
+
+def test_a_fresh_process_reproduces_the_quality(finished):
+    folder, _ = finished
+    saved = json.loads((folder / "best" / "metrics.json").read_text())
+    code = f"from canvas_rl.study import rescore; print(*rescore({str(folder / 'best')!r}))"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    accuracy, test_accuracy = map(float, output.split())
+    assert accuracy == saved["accuracy"] == saved["measurement"]["accuracy"]
+    assert test_accuracy == saved["test_accuracy"] == saved["measurement"]["test_accuracy"]
+    assert rescore(folder) == (accuracy, test_accuracy)
+
+
+def test_the_best_kernel_loads_and_is_the_archives_best(finished):
+    folder, _ = finished
+    pack = canvas_rl.load_kernel(folder)
+    state = json.loads((folder / "state.json").read_text())
+    rewards = [entry["reward"] for entry in state["archive"]]
+    assert json.loads((folder / "best" / "metrics.json").read_text())["reward"] == max(rewards)
+    assert pack.graph.to_json() == state["archive"][0]["kernel"]
+    assert canvas_rl.KernelPack.load(folder / "best" / "kernel.py").graph == pack.graph
+
+
+def test_the_saved_source_runs_without_canvas_rl(finished, tmp_path):
+    folder, _ = finished
+    name = canvas_rl.load_kernel(folder).name
+    code = (
+        "import sys, torch, runpy\n"
+        f"module = runpy.run_path({str(folder / 'best' / 'kernel.py')!r})[{name!r}](16, 8, 8)\n"
+        "assert module(torch.randn(2, 16, 8, 8)).shape == (2, 16, 8, 8)\n"
+        "assert not [name for name in sys.modules if name.startswith('canvas_rl')]\n"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, cwd=tmp_path)
+
+
+def test_tensorboard_shows_what_it_should(finished):
+    folder, _ = finished
+    accumulator, tags = event_tags(folder)
+    expected = {"kernel/reward", "kernel/speedup", "kernel/quality", "kernel/flops", "kernel/parameters"}
+    expected |= {"search/store_hits", "search/failures", "best/picture", "best/code/text_summary", "best/speedup"}
+    expected |= {"train/value_loss", "train/policy_gradient_loss", "train/entropy_loss"}
+    assert expected <= tags
+    assert [event.step for event in accumulator.Scalars("kernel/reward")] == list(range(1, 8))
+    image = accumulator.Images("best/picture")[-1]
+    assert image.width > 200
+    assert image.height > 100
+
+
+def test_a_network_with_damaged_weights_is_refused(finished, tmp_path):
+    import shutil
+
+    folder, _ = finished
+    copy = tmp_path / "best"
+    shutil.copytree(folder / "best", copy)
+    assert isinstance(canvas_rl.load_network(copy), torch.nn.Module)
+    (copy / "weights.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(FormatError, match="damaged"):
+        canvas_rl.load_network(copy)
+    (copy / "weights.safetensors").unlink()
+    with pytest.raises(FormatError, match="damaged"):
+        canvas_rl.load_network(copy)
+    metrics = json.loads((copy / "metrics.json").read_text())
+    (copy / "metrics.json").write_text(json.dumps({**metrics, "format": 99}))
+    with pytest.raises(FormatError, match="format 99"):
+        canvas_rl.load_network(copy)
+
+
+def test_a_used_folder_is_refused(finished, capsys):
+    assert "--resume" in refused(capsys, train("--run-dir", str(finished[0])))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seed", "5"], "made with seed 0, not 5"),
+        (["--kernel-sizes", "3", "5"], "made with kernel_sizes"),
+        (["--agent", "random"], "made with agent 'ppo', not 'random'"),
+        (["--dataset", "motifs"], "made with dataset"),
+    ],
+)
+def test_resuming_another_search_is_refused(finished, capsys, arguments, message):
+    folder, _ = finished
+    before = (folder / "state.json").read_bytes()
+    assert message in refused(capsys, main(["--resume", "--run-dir", str(folder), *arguments]))
+    assert (folder / "state.json").read_bytes() == before
+
+
+def test_resuming_with_a_changed_space_is_refused(finished, tmp_path, capsys):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(finished[0], copy)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "space_fingerprint": "0" * 16}))
+    assert "another search space" in refused(capsys, main(["--resume", "--run-dir", str(copy)]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--agent", "pppo"], "Did you mean 'ppo'"),
+        (["--agent-options", "learning_rat=1"], "Did you mean 'learning_rate'"),
+        (["--model", "resnet81"], "Did you mean 'resnet8'"),
+        (["--model", "no_such_module:factory"], "no_such_module"),
+        (["--model", "torch.nn:Flatten"], "placeholder"),
+        (["--dataset", "digit"], "Did you mean 'digits'"),
+        (["--dataset", "missing.npz"], "missing.npz"),
+        (["--dataset", "cifar10", "--data-dir", "/nowhere"], "/nowhere"),
+        (["--reward", "mnasnett"], "Did you mean 'mnasnet'"),
+        (["--storage", "nonsense"], "nonsense"),
+        (["--necessary-filter", "bmm", "--forbidden-filter", "bmm"], "bmm"),
+        (["--num-weighted-range", "6", "8"], "weighted"),
+        (["--flops-budget", "1e-9"], "flops_budget"),
+        (["--resume"], "no run to resume"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing_behind(tmp_path, capsys, arguments, message):
+    folder = tmp_path / "run"
+    own = [item for item in ("--model", "resnet8") if "--model" not in arguments]
+    space = [] if "--necessary-filter" in arguments else SPACE
+    code = main(["--run-dir", str(folder), *own, "--workers", "1", *space, *arguments])
+    assert message.lower() in refused(capsys, code).lower()
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_missing_device_is_refused(tmp_path, capsys):
+    assert "cuda" in refused(capsys, train("--run-dir", str(tmp_path / "run"), "--device", "cuda"))
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert "choose another --run-dir" in refused(capsys, train("--run-dir", str(tmp_path / "file" / "run")))
+    assert "not an empty folder" in refused(capsys, train("--run-dir", str(tmp_path / "file")))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_is_not_writable_is_refused(tmp_path, capsys):
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o555)
+    assert "not writable" in refused(capsys, train("--run-dir", str(folder)))
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"format": 99}', '{"format": 1}'])
+def test_a_damaged_config_is_refused(tmp_path, capsys, content):
+    (tmp_path / "config.json").write_text(content)
+    assert "config.json" in refused(capsys, main(["--resume", "--run-dir", str(tmp_path)]))
+
+
+@pytest.mark.parametrize("arguments", [["--evaluations", "0"], ["--kernel-sizes", "4"], ["--evaluation", "3"]])
+def test_flags_out_of_range_exit_with_2(arguments):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_with_a_table_and_a_run_that_can_be_resumed(tmp_path, number):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "canvas_rl.train", "--run-dir", str(folder), "--evaluations", "500"]
+    command += ["--agent", "random", "--agent-options", "kernels_per_round=2", *QUICK]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    checkpoints = folder / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not (checkpoints.is_dir() and list(checkpoints.glob("[0-9]*"))) and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=90)
+    assert process.returncode == 0, errors
+    assert "convolution" in output
+    assert "Stopped by" in output
+    assert (folder / "best" / "weights.safetensors").exists()
+    count = len(json.loads((folder / "state.json").read_text())["asked"])
+    assert 2 <= count < 500
+    if number == signal.SIGINT:
+        assert main(["--resume", "--run-dir", str(folder), "--evaluations", str(count + 1)]) == 0
+        asked = json.loads((folder / "state.json").read_text())["asked"]
+        assert len(asked) == len(set(asked)) == count + 1
+
+
+def test_search_from_python(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = canvas_rl.search(
+        agent="random",
+        model="resnet8",
+        evaluations=2,
+        workers=1,
+        progress=False,
+        allowed_filter="fc,conv,relu",
+        kernel_sizes=(3,),
+        dilated_sizes=(1,),
+        num_primitive_range=(2, 3),
+        agent_options=("kernels_per_round=2",),
+    )
+    assert result.path.parent == Path("runs")
+    assert result.totals["evaluations"] == 2
+    assert result.best is None or result.best.measurement.ok
