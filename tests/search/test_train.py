@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -22,6 +23,18 @@ SPACE = (
     "--num-primitive-range 2 4 --num-max-width-range 2 2"
 ).split()
 QUICK = ["--model", "resnet8", "--workers", "1", *SPACE]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A data set that trains in a moment: which half of a small image is brighter."""
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(300, 1, 8, 8)).astype(np.float32)
+    labels = (images[:, :, :4].mean((1, 2, 3)) > images[:, :, 4:].mean((1, 2, 3))).astype(np.int64)
+    path = tmp_path_factory.mktemp("data") / "halves.npz"
+    parts = {"train_images": images[:200], "train_labels": labels[:200]}
+    np.savez(path, test_images=images[200:], test_labels=labels[200:], **parts)
+    return ["--dataset", str(path)]
 
 
 def train(*arguments):
@@ -46,11 +59,12 @@ def event_tags(folder):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, data):
     """A run of PPO: two rounds of three kernels, ended in the second, and then resumed."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     assert (
-        main(["--run-dir", str(folder), "--evaluations", "4", "--agent-options", "kernels_per_update=3", *QUICK]) == 0
+        main(["--run-dir", str(folder), "--evaluations", "4", "--agent-options", "kernels_per_update=3", *QUICK, *data])
+        == 0
     )
     first = json.loads((folder / "state.json").read_text())
     assert len(first["asked"]) == 4
@@ -235,10 +249,10 @@ def test_flags_out_of_range_exit_with_2(arguments):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_with_a_table_and_a_run_that_can_be_resumed(tmp_path, number):
+def test_a_signal_ends_with_a_table_and_a_run_that_can_be_resumed(tmp_path, data, number):
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "canvas_rl.train", "--run-dir", str(folder), "--evaluations", "500"]
-    command += ["--agent", "random", "--agent-options", "kernels_per_round=2", *QUICK]
+    command += ["--agent", "random", "--agent-options", "kernels_per_round=2", *QUICK, *data]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     checkpoints = folder / "checkpoints"
     deadline = time.monotonic() + 120
@@ -259,11 +273,12 @@ def test_a_signal_ends_with_a_table_and_a_run_that_can_be_resumed(tmp_path, numb
         assert len(asked) == len(set(asked)) == count + 1
 
 
-def test_search_from_python(tmp_path, monkeypatch):
+def test_search_from_python(tmp_path, monkeypatch, data):
     monkeypatch.chdir(tmp_path)
     result = canvas_rl.search(
         agent="random",
         model="resnet8",
+        dataset=data[1],
         evaluations=2,
         workers=1,
         progress=False,
