@@ -9,7 +9,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 
 from agents.episodic_ppo import EpisodicPPO
-from agents.policy import FamilyFirstPolicy
+from agents.policy import FamilyFirstPolicy, rows_of
 from canvas_rl.errors import ConfigError
 from canvas_rl.session import Session, Snapshot
 from envs.batched import BatchedVecEnv
@@ -20,7 +20,7 @@ from envs.kernel_construction import KernelConstructionEnv
 class PPOConfig:
     """Hyper-parameters of PPO; names are Stable-Baselines3's where it has them."""
 
-    kernels_per_update: int = 12
+    kernels_per_update: int = 16
     """kernels built with one policy, which then learns from them"""
     learning_rate: float = 1e-3
     """step size of Adam"""
@@ -74,7 +74,9 @@ class PPOAgent:
 
     def _build(self, session: Session) -> EpisodicPPO:
         config = self.config
-        makers = [lambda: KernelConstructionEnv(space=session.space, defer=True)] * config.kernels_per_update
+        makers = [
+            lambda: KernelConstructionEnv(space=session.space, defer=True, length="at_most")
+        ] * config.kernels_per_update
         return EpisodicPPO(
             FamilyFirstPolicy,
             BatchedVecEnv(makers, judge=session.judge, synchronise=True),
@@ -91,7 +93,7 @@ class PPOAgent:
             target_kl=config.target_kl,
             normalize_advantage=False,
             policy_kwargs={
-                "family_of": session.space.family_of,
+                "family_of": rows_of(session.space),
                 "net_arch": {"pi": list(config.hidden), "vf": list(config.hidden)},
             },
             seed=session.seed,

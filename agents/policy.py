@@ -10,6 +10,22 @@ from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor
 
+from canvas_rl.primitives import FAMILIES, FamilyContext
+from canvas_rl.space import SearchSpace
+
+
+def rows_of(space: SearchSpace) -> np.ndarray[Any, Any]:
+    """For each action the index of its row: a family file of the kernel language, or pushes, or outputs, [actions].
+
+    The space's own families are finer (Canvas's names: each activation is one), so that choosing among them evenly
+    would make two actions of five an activation.
+    """
+    context = FamilyContext(space.options, space.sites[0].spatial_dims, ())
+    rows = {template.family: row for row, family in enumerate(FAMILIES) for template in family.templates(context)}
+    numbers: dict[int | str, int] = {}
+    of_family = [numbers.setdefault(rows.get(name, name), len(numbers)) for name in space.families]
+    return np.asarray(of_family)[space.family_of]
+
 
 class FamilyFirstDistribution(MaskableCategoricalDistribution):
     """A categorical distribution whose zero logits mean: any legal family alike, then any legal template of it alike.

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -60,7 +61,8 @@ class KernelConstructionEnv(gymnasium.Env[Vector, np.int64]):
     - `evaluator`, `reward`: see Rewards; `reward` is an object or a registered name.
     - `on_illegal`: `"terminate"` or `"raise"` (an `IllegalActionError`).
     - `defer`: don't evaluate; the reward stays 0 and somebody else judges `info["kernel"]`.
-    - `exact_length`: draw the number of primitives evenly over its range, instead of letting Output choose it.
+    - `length`: `"free"` lets Output choose the number of primitives within the options' range; `"at_most"` and
+      `"exact"` draw a bound, or the number itself, evenly over that range for every episode.
     - `space`: a `SearchSpace` to share between environments, in place of `sites` and `options`.
 
     ## Version history
@@ -78,18 +80,20 @@ class KernelConstructionEnv(gymnasium.Env[Vector, np.int64]):
         render_mode: str | None = None,
         on_illegal: str = "terminate",
         defer: bool = False,
-        exact_length: bool = False,
+        length: str = "free",
         space: SearchSpace | None = None,
     ) -> None:
         if on_illegal not in ("terminate", "raise"):
             raise ConfigError(f"on_illegal is {on_illegal!r}: expected 'terminate' or 'raise'")
+        if length not in ("free", "at_most", "exact"):
+            raise ConfigError(f"length is {length!r}: expected 'free', 'at_most' or 'exact'")
         if render_mode not in (None, "ansi"):
             raise ConfigError(f"render_mode is {render_mode!r}: expected 'ansi' or None")
         self.space = space or _make_space(sites, options)
         self.render_mode = render_mode
         self.defer = defer
         self._on_illegal = on_illegal
-        self._exact_length = exact_length
+        self._length = length
         self._encoder = ObservationEncoder(self.space)
         self.action_space = Discrete(len(self.space.actions))
         self.observation_space = self._encoder.box
@@ -102,7 +106,10 @@ class KernelConstructionEnv(gymnasium.Env[Vector, np.int64]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
         """Start an empty kernel under freshly drawn limits."""
         super().reset(seed=seed)
-        self._state = self.space.start(self.space.draw_limits(self.np_random, exact_length=self._exact_length))
+        limits = self.space.draw_limits(self.np_random, exact_length=self._length != "free")
+        if self._length == "at_most":
+            limits = replace(limits, min_primitives=self.space.options.num_primitive_range[0])
+        self._state = self.space.start(limits)
         self._mask = None
         return self._encoder.encode(self._state), {"action_mask": self.action_masks()}
 

@@ -86,6 +86,11 @@ class QualitySettings:
     """folder of data files that are not shipped, such as CIFAR's"""
 
 
+def default_space() -> SearchOptions:
+    """The search space of a search: Canvas's, but shorter kernels that must be cheaper than what they replace."""
+    return SearchOptions(num_primitive_range=(2, 12), flops_budget=0.4)
+
+
 @dataclass(frozen=True)
 class SearchSettings:
     """All settings of a search."""
@@ -93,7 +98,7 @@ class SearchSettings:
     run: RunSettings = field(default_factory=RunSettings)
     target: TargetSettings = field(default_factory=TargetSettings)
     quality: QualitySettings = field(default_factory=QualitySettings)
-    space: SearchOptions = field(default_factory=SearchOptions)
+    space: SearchOptions = field(default_factory=default_space)
 
     @classmethod
     def of(cls, **values: Any) -> "SearchSettings":

@@ -3,7 +3,10 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents.policy import FamilyFirstDistribution, FamilyFirstPolicy
+from agents.policy import FamilyFirstDistribution, FamilyFirstPolicy, rows_of
+from canvas_rl.config import SearchOptions
+from canvas_rl.space import SearchSpace
+from canvas_rl.symbolic.site import Site
 
 FAMILY_OF = np.array([0, 0, 0, 0, 1, 1, 2])
 
@@ -47,6 +50,24 @@ def test_entropy_ignores_masked_actions():
     distribution.proba_distribution(torch.zeros(1, 7))
     distribution.apply_masking(np.array([[True, False, False, False, False, False, True]]))
     assert distribution.entropy().item() == pytest.approx(np.log(2), abs=1e-5)
+
+
+def test_rows_are_the_family_files_pushes_and_outputs(space):
+    rows = rows_of(space)
+    assert rows.shape == (len(space.actions),)
+    members = {row: {space.families[space.family_of[i]] for i in np.flatnonzero(rows == row)} for row in set(rows)}
+    assert sorted(members.values(), key=str) == sorted(
+        [{"FC"}, {"Convolution"}, {"Fold"}, {"Shift"}, {"ReLU"}, {"BAdd"}, {"Push"}, {"Output"}], key=str
+    )
+
+
+def test_activations_are_one_row():
+    space = SearchSpace((Site(8, 4, 4),), SearchOptions(allowed_filter="fc,relu,abs,sin,badd,bmul"))
+    rows = rows_of(space)
+    of = {space.families[family]: row for family, row in zip(space.family_of, rows, strict=True)}
+    assert of["ReLU"] == of["Abs"] == of["Sin"]
+    assert of["BAdd"] == of["BMul"]
+    assert len({of["FC"], of["ReLU"], of["BAdd"], of["Push"], of["Output"]}) == 5
 
 
 def test_a_fresh_policy_plays_families_alike():

@@ -173,9 +173,14 @@ def test_given_evaluator_and_reward_are_used(space):
     assert env.reward_range == (-1.0, 3.0)
 
 
-def test_exact_length_reaches_every_length(space):
-    env = small_env(space, exact_length=True, defer=True)
-    lengths = {info["kernel"].primitive_count for _, _, terminated, info in play(env, episodes=30) if terminated}
+@pytest.mark.parametrize("length", ["exact", "at_most"])
+def test_drawn_lengths_reach_every_length(space, length):
+    env = small_env(space, length=length, defer=True)
+    lengths = set()
+    for seed in range(30):
+        lengths.add(play(env, seed)[-1][3]["kernel"].primitive_count)
+        limits = env._state.limits
+        assert limits.min_primitives == (limits.max_primitives if length == "exact" else 2)
     assert lengths == {2, 3, 4}
 
 
@@ -194,7 +199,7 @@ def test_ansi_rendering_grows_with_the_kernel(space):
     assert all(len(before) <= len(after) + len("stack: %0 %0 %0") for before, after in pairwise(texts))
 
 
-@pytest.mark.parametrize("changes", [{"on_illegal": "ignore"}, {"render_mode": "human"}])
+@pytest.mark.parametrize("changes", [{"on_illegal": "ignore"}, {"render_mode": "human"}, {"length": "long"}])
 def test_bad_arguments(space, changes):
     with pytest.raises(ConfigError, match="expected"):
         small_env(space, **changes)
