@@ -206,7 +206,7 @@ class Family:
     parse: Callable[[str, dict[str, Any]], Primitive]
 
 
-def require(condition: bool, reason: str) -> None:
-    """Raise a GraphError with `reason` unless `condition` holds."""
+def require(condition: bool, reason: str, *details: object) -> None:
+    """Raise a GraphError with `reason` unless `condition` holds; its `{}` are filled with `details` only then."""
     if not condition:
-        raise GraphError(reason)
+        raise GraphError(reason.format(*details) if details else reason)

@@ -70,6 +70,11 @@ class ActionSet:
         rank = {family: i for i, family in enumerate(self.families)}
         return np.array([rank[action.family] for action in self.actions], dtype=np.int64)
 
+    @cached_property
+    def members(self) -> tuple[NDArray[np.int64], ...]:
+        """For each family the indices of its actions."""
+        return tuple(np.flatnonzero(self.family_of == family) for family in range(len(self.families)))
+
     def of_family(self, *families: str) -> tuple[int, ...]:
         """Indices of the actions of some families, in order."""
         return tuple(i for i, action in enumerate(self.actions) if action.family in families)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from canvas_rl.config import SearchOptions
+from canvas_rl.primitives.base import require
 from canvas_rl.space.state import Costs
 from canvas_rl.symbolic.binding import Binding
 from canvas_rl.symbolic.site import ReferenceConv, Site
@@ -63,6 +64,15 @@ class Budget:
                 return {"flops": "flops_budget", "params": "params_budget", "activation": "memory_budget"}[name]
         return None
 
+    def check(self, costs: Costs, witness: Mapping[int, Size]) -> None:
+        """Refuse a cost beyond a budget.
+
+        Raises:
+            GraphError: as above, with the budget's name.
+        """
+        broken = self.broken(costs, witness)
+        require(broken is None, "{} would be exceeded", broken)
+
     def slack(self, costs: Costs, witness: Mapping[int, Size], steps: int, elements: Size) -> bool:
         """Whether `steps` more primitives without weights, each at most `elements` large and cheap, surely fit."""
         if not self.active:
@@ -84,11 +94,6 @@ class Budget:
             return False
         parts = ((self.width_caps[0], costs.flops), (self.width_caps[1], costs.params))
         return not any(cap is not None and _exceeds(self.totals(sizes, witness), cap) for cap, sizes in parts)
-
-    def fits_volume(self, elements: Size, most: int, witness: Mapping[int, Size]) -> bool:
-        """Whether a tensor has at most `most` elements at every site."""
-        values = self.binding.integers(elements.substitute(witness))
-        return values is not None and max(values) <= most
 
 
 def _exceeds(values: Sequence[int], caps: Sequence[int]) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from operator import le
 
-from canvas_rl.space.machine import Machine, free_variables
+from canvas_rl.space.machine import Machine
 from canvas_rl.space.state import State
 from canvas_rl.symbolic.constraints import domain, holds
 from canvas_rl.symbolic.size import CHANNELS, Size
@@ -27,8 +27,8 @@ def fill(machine: Machine, state: State, level: Fraction) -> Assignment:
 class _Filler:
     def __init__(self, machine: Machine, state: State) -> None:
         self.machine, self.state = machine, state
-        self.variables = free_variables(state)
-        self.domains = {v: domain(v, state.constraints, machine.binding) for v in self.variables}
+        self.variables = sorted(state.sizes.witness)
+        self.domains = {v: domain(v, state.sizes.constraints, machine.binding) for v in self.variables}
 
     def widen(self, caps: Sequence[float]) -> Assignment:
         """Every variable as wide as allowed, at most `caps` (one a site)."""
@@ -45,7 +45,7 @@ class _Filler:
 
     def _ascend(self, caps: Mapping[int, Sequence[float | Fraction]]) -> Assignment:
         """Coordinate ascent from the witness, two rounds."""
-        assignment = dict(self.state.witness)
+        assignment = dict(self.state.sizes.witness)
         for _ in range(2):
             for variable in self.variables:
                 assignment[variable] = self._widest(variable, caps[variable], assignment)
@@ -64,7 +64,7 @@ class _Filler:
     def _allowed(self, assignment: Assignment) -> bool:
         machine, state = self.machine, self.state
         return (
-            all(holds(constraint, machine.binding, assignment) for constraint in state.constraints)
-            and all(machine.budget.fits_volume(size, most, assignment) for size, most in state.volumes)
+            all(holds(constraint, machine.binding, assignment) for constraint in state.sizes.constraints)
+            and all(machine.solver.fits(size, most, assignment) for size, most in state.sizes.volumes)
             and machine.budget.within_width(state.costs, assignment)
         )

@@ -19,6 +19,7 @@ from canvas_rl.space.feasible import check_options
 from canvas_rl.space.fill import fill
 from canvas_rl.space.filters import family_rules
 from canvas_rl.space.finish import Finisher
+from canvas_rl.space.legality import Legality
 from canvas_rl.space.machine import Machine
 from canvas_rl.space.state import Limits, State
 from canvas_rl.symbolic.binding import Binding
@@ -55,6 +56,7 @@ class SearchSpace:
         self._set = ActionSet(self.sites, self.options)
         self.machine = Machine(self._set, binding, budget, self.options, rules)
         self._finisher = Finisher(self.machine)
+        self._latest: Legality | None = None
         self._lengths: dict[tuple[int, bool], tuple[int, ...]] = {}
         check_options(self)
 
@@ -129,10 +131,19 @@ class SearchSpace:
         Raises:
             EmptySpaceError: no kernel exists within the limits.
         """
-        state = self._finisher.certify(self.machine.start(limits or self.widest()))
-        if state is None:
+        state = self.machine.start(limits or self.widest())
+        if self._finisher.far_from_limits(state):
+            return state
+        plan = self._finisher.search(state)
+        if plan is None:
             raise EmptySpaceError(f"no kernel is known to exist within {limits}")
-        return state
+        return replace(state, plan=plan)
+
+    def _legality(self, state: State) -> Legality:
+        """The legal actions of a state; those of the latest state asked about are kept."""
+        if self._latest is None or self._latest.state is not state:
+            self._latest = Legality(self.machine, self._finisher, state)
+        return self._latest
 
     def mask(self, state: State) -> NDArray[np.bool_]:
         """Which actions are legal.
@@ -140,26 +151,20 @@ class SearchSpace:
         Raises:
             InternalError: none is, which can't happen: a bug.
         """
-        mask = np.fromiter((self.is_legal(state, i) for i in range(len(self._set))), dtype=np.bool_, count=len(self._set))
+        plan, count = self._legality(state).plan, len(self._set)
+        mask = np.fromiter((not isinstance(plan(index), str) for index in range(count)), dtype=np.bool_, count=count)
         if not state.done and not mask.any():
             raise InternalError(f"dead end after {list(state.program)} with {state.limits}")
         return mask
 
     def is_legal(self, state: State, action: int) -> bool:
         """Whether an action is legal."""
-        try:
-            self._advance(state, action)
-        except GraphError:
-            return False
-        return True
+        return not isinstance(self._legality(state).plan(action), str)
 
     def explain(self, state: State, action: int) -> str:
         """Why an action is illegal, in one sentence; empty where it is legal."""
-        try:
-            self._advance(state, action)
-        except GraphError as error:
-            return f"{self._name(action)} is illegal here: {error}"
-        return ""
+        plan = self._legality(state).plan(action)
+        return f"{self._name(action)} is illegal here: {plan}" if isinstance(plan, str) else ""
 
     def _name(self, action: int) -> str:
         return self.actions[action]
@@ -173,26 +178,11 @@ class SearchSpace:
         if not 0 <= action < len(self._set):
             raise IllegalActionError(f"there is no action {action}: expected 0 to {len(self._set) - 1}")
         try:
-            state = self._advance(state, action)
+            state = self._legality(state).after(action)
         except GraphError as error:
             raise IllegalActionError(f"{self._name(action)} is illegal here: {error}") from error
         level = self._set.actions[action].fill
         return state if level is None else self._finish(state, action)
-
-    def _advance(self, state: State, index: int) -> State:
-        """The rule behind both the mask and the transition."""
-        after = self.machine.apply(state, index)
-        level = self._set.actions[index].fill
-        if level is not None:
-            if level != 1 and not after.witness:
-                raise GraphError("no size is free, so that all fill levels are the same")
-            return after
-        if state.plan and state.plan[0] == index:
-            return replace(after, plan=state.plan[1:])
-        certified = self._finisher.certify(after)
-        if certified is None:
-            raise GraphError("the kernel could not be finished within its limits afterwards")
-        return certified
 
     def _finish(self, state: State, index: int) -> State:
         level = self._set.actions[index].fill
@@ -227,7 +217,7 @@ class SearchSpace:
         """A legal action: a family drawn evenly among those with a legal action, then one of its actions evenly."""
         families = rng.permutation(len(self.families))
         for family in families:
-            for action in rng.permutation(np.flatnonzero(self.family_of == family)):
+            for action in rng.permutation(self._set.members[family]):
                 if self.is_legal(state, int(action)):
                     return int(action)
         raise InternalError(f"dead end after {list(state.program)} with {state.limits}")

@@ -1,12 +1,12 @@
 """The state of a program while it is being built."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from canvas_rl.ir import KernelGraph, Node
 from canvas_rl.primitives.receptive import Field
-from canvas_rl.symbolic.constraints import Constraint
-from canvas_rl.symbolic.size import FIRST_VARIABLE, Size
+from canvas_rl.space.sizes import Sizes
+from canvas_rl.symbolic.size import Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,15 @@ class Costs:
     params: tuple[Size, ...] = ()
     activation: tuple[Size, ...] = ()
 
+    def plus(self, flops: tuple[Size, ...], params: tuple[Size, ...], elements: Size) -> "Costs":
+        """The cost after one more primitive."""
+        return Costs((*self.flops, *flops), (*self.params, *params), (*self.activation, elements))
+
+    def substitute(self, values: Mapping[int, Size]) -> "Costs":
+        """The cost with free variables replaced."""
+        parts = (self.flops, self.params, self.activation)
+        return Costs(*(tuple(size.substitute(values) for size in part) for part in parts))
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -49,10 +58,7 @@ class State:
         weighted: how many of them have weights.
         families: their families.
         group_count: the kernel's global group count, once one is used.
-        constraints: what must hold of the free variables.
-        witness: values of all free variables that meet every constraint.
-        next_variable: index of the first unused symbol.
-        volumes: (elements, most allowed) of tensors and weights whose size has free variables.
+        sizes: what is known of the free variables.
         costs: static cost so far.
         plan: actions that certainly finish the kernel, where one had to be searched.
         graph: the kernel, once finished.
@@ -67,11 +73,8 @@ class State:
     weighted: int = 0
     families: frozenset[str] = frozenset()
     group_count: int | None = None
-    constraints: tuple[Constraint, ...] = ()
-    witness: Mapping[int, Size] = field(default_factory=dict)
-    next_variable: int = FIRST_VARIABLE
-    volumes: tuple[tuple[Size, int], ...] = ()
-    costs: Costs = field(default_factory=Costs)
+    sizes: Sizes = Sizes()
+    costs: Costs = Costs()
     plan: tuple[int, ...] = ()
     graph: KernelGraph | None = None
 
@@ -84,6 +87,11 @@ class State:
     def remaining(self) -> int:
         """How many more primitives fit."""
         return self.limits.max_primitives - self.primitives
+
+    @property
+    def pushed(self) -> bool:
+        """Whether the last action was a push."""
+        return bool(self.program) and self.program[-1].startswith("push")
 
     @property
     def top(self) -> Node:
