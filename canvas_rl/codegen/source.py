@@ -107,6 +107,7 @@ def module_class(graph: KernelGraph) -> type[nn.Module]:
 def _compiled(source: str, name: str) -> type[nn.Module]:
     namespace: dict[str, Any] = {"__name__": f"canvas_rl_kernels.{name}"}
     exec(compile(source, f"<{name}>", "exec"), namespace)  # our own generated source
+    del namespace["__name__"]  # torch.compile would import a module of that name
     built = namespace.get(name)
     if not (isinstance(built, type) and issubclass(built, nn.Module)):
         raise InternalError(f"the generated source of {name} defines no module")

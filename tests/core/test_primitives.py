@@ -123,6 +123,9 @@ def test_modules_work_under_autocast_deepcopy_and_compile():
             assert module(x).shape == x.shape
         compiled = torch.compile(module, backend="eager", fullgraph=True)
         assert torch.allclose(compiled(x), module(x), equal_nan=True)
+        network = torch.nn.Sequential(torch.nn.Identity(), module)
+        compiled = torch.compile(network, backend="eager", fullgraph=True)
+        assert torch.allclose(compiled(x), module(x), equal_nan=True)
 
 
 def test_source_is_standalone_and_every_primitive_has_a_comment():
