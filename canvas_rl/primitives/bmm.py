@@ -40,12 +40,12 @@ class BMM(Primitive):
 
     def infer(self, inputs: tuple[Shape, ...]) -> Typed:
         require(
-            self.lhs in (0, 1) and self.rhs in (0, 1), f"BMM contracts groups {self.lhs}, {self.rhs}: expected 0 or 1"
+            self.lhs in (0, 1) and self.rhs in (0, 1), "BMM contracts groups {}, {}: expected 0 or 1", self.lhs, self.rhs
         )
         left, right = self.equation(inputs)
         for shape, group in ((inputs[0], self.lhs), (inputs[1], self.rhs)):
-            require(len(shape[group].present()) > 0, f"BMM would contract group {group} of {shape}, which has no dim")
-        require(left is right, f"BMM contracts {left} with {right}: the sizes differ")
+            require(len(shape[group].present()) > 0, "BMM would contract group {} of {}, which has no dim", group, shape)
+        require(left is right, "BMM contracts {} with {}: the sizes differ", left, right)
         return Typed(Shape(inputs[0][1 - self.lhs], inputs[1][1 - self.rhs]))
 
     def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:

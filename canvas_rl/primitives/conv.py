@@ -37,22 +37,22 @@ class Convolution(Primitive):
 
     def infer(self, inputs: tuple[Shape, ...]) -> Typed:
         shape = inputs[0]
-        require(shape.is_image(), f"Convolution needs a channel group and a spatial group, in this order, not {shape}")
+        require(shape.is_image(), "Convolution needs a channel group and a spatial group, in this order, not {}", shape)
         channel, spatial = shape
         require(
-            channel.size("KH") is None and channel.size("KW") is None, f"Convolution takes no KH or KW dim: {shape}"
+            channel.size("KH") is None and channel.size("KW") is None, "Convolution takes no KH or KW dim: {}", shape
         )
         for taps, slot in ((self.kh, "H"), (self.kw, "W")):
-            require(taps >= 1 and taps % 2 == 1, f"Convolution has a window of {taps}: expected an odd number")
-            require(taps == 1 or spatial.size(slot) is not None, f"a {self.kh}x{self.kw} window needs {slot}: {shape}")
+            require(taps >= 1 and taps % 2 == 1, "Convolution has a window of {}: expected an odd number", taps)
+            require(taps == 1 or spatial.size(slot) is not None, "a {}x{} window needs {}: {}", self.kh, self.kw, slot, shape)
         require(
             self.kh * self.kw > 1 and self.dilation >= 1,
             "Convolution needs a window above 1x1 and a dilation of 1 or more",
         )
         if self.depthwise:
-            require(channel.size("G") is None, f"a depthwise Convolution takes no G dim: {shape}")
+            require(channel.size("G") is None, "a depthwise Convolution takes no G dim: {}", shape)
             require(
-                channel.size("C") is self.out, f"a depthwise Convolution keeps the channels of {shape}, not {self.out}"
+                channel.size("C") is self.out, "a depthwise Convolution keeps the channels of {}, not {}", shape, self.out
             )
             return Typed(shape)
         share = self.out / channel_groups(channel)

@@ -27,7 +27,7 @@ class FC(Primitive):
 
     def infer(self, inputs: tuple[Shape, ...]) -> Typed:
         shape = inputs[0]
-        require(shape.is_image(), f"FC needs a channel group and a spatial group, in this order, not {shape}")
+        require(shape.is_image(), "FC needs a channel group and a spatial group, in this order, not {}", shape)
         share = self.out / channel_groups(shape.first)
         out = shape.with_group(0, shape.first.with_sizes(G=None, C=self.out, KH=None, KW=None))
         return Typed(out, (Constraint(self.out), Constraint(share)))

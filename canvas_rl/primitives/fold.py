@@ -29,7 +29,7 @@ class Fold(Primitive):
         out = inputs[0]
         check_present(self.dims, out, "Fold")
         require(len(self.dims) == 1 or self.dims in PAIRS, f"Fold takes one dim or a pair, not {listed(self.dims)}")
-        require(self.kind in _METHODS, f"Fold is by {self.kind!r}: expected avg or max")
+        require(self.kind in _METHODS, "Fold is by {!r}: expected avg or max", self.kind)
         for dim in self.dims:
             out = out.with_dim(dim, None)
         return Typed(out)

@@ -23,11 +23,11 @@ class Group(Primitive):
 
     def infer(self, inputs: tuple[Shape, ...]) -> Typed:
         shape = inputs[0]
-        require(self.where in (0, 1), f"Group is about group {self.where}: expected 0 or 1")
+        require(self.where in (0, 1), "Group is about group {}: expected 0 or 1", self.where)
         channels = shape.size(Dim(self.where, "C"))
-        require(channels is not None, f"Group needs a C dim in group {self.where}: {shape}")
+        require(channels is not None, "Group needs a C dim in group {}: {}", self.where, shape)
         assert channels is not None
-        require(shape.size(Dim(self.where, "G")) is None, f"there is a G dim already: {shape}")
+        require(shape.size(Dim(self.where, "G")) is None, "there is a G dim already: {}", shape)
         shape = shape.with_dim(Dim(self.where, "G"), self.factor)
         if self.factor is channels:
             return Typed(shape.with_dim(Dim(self.where, "C"), None), (Constraint(self.factor, 2),))
@@ -55,7 +55,7 @@ def _build(where: int, factor: int | str, shapes: tuple[Shape, ...], fresh: Fres
     if factor == "x":
         return Group(where, fresh())
     channels = shapes[0].size(Dim(where, "C"))
-    require(channels is not None, f"Group needs a C dim in group {where}: {shapes[0]}")
+    require(channels is not None, "Group needs a C dim in group {}: {}", where, shapes[0])
     assert channels is not None
     return Group(where, channels)
 

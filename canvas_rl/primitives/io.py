@@ -20,7 +20,7 @@ class Input(Primitive):
     arity = 0
 
     def infer(self, inputs: tuple[Shape, ...]) -> Typed:
-        require(self.spatial_dims in (0, 1, 2), f"Input has {self.spatial_dims} spatial dims: expected 0, 1 or 2")
+        require(self.spatial_dims in (0, 1, 2), "Input has {} spatial dims: expected 0, 1 or 2", self.spatial_dims)
         return Typed(input_shape(self.spatial_dims))
 
     def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:
@@ -52,7 +52,7 @@ class Output(Primitive):
 
     def infer(self, inputs: tuple[Shape, ...]) -> Typed:
         have, want = self.equation(inputs)
-        require(have is want, f"Output needs {want} elements, not the {have} of {inputs[0]}")
+        require(have is want, "Output needs {} elements, not the {} of {}", want, have, inputs[0])
         return Typed(input_shape(self.spatial_dims))
 
     def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:

@@ -42,7 +42,7 @@ class Mix(Primitive):
         out = shape
         for dim, size in zip(self.dims, self.new, strict=True):
             out = out.with_dim(dim, size)
-        require(len(out.dims()) > 0, f"Mix would drop every dim of {shape}")
+        require(len(out.dims()) > 0, "Mix would drop every dim of {}", shape)
         return Typed(out, tuple(Constraint(size) for size in self._made()))
 
     def _made(self) -> tuple[Size, ...]:

@@ -25,14 +25,14 @@ def selected(selection: str, shape: Shape) -> tuple[Dim, ...]:
     """
     dims = shape.dims()
     if selection == "all":
-        require(len({dim.group for dim in dims}) == 2, f"'all' needs dims in both groups: {shape}")
+        require(len({dim.group for dim in dims}) == 2, "'all' needs dims in both groups: {}", shape)
         return dims
     if selection in ("0", "1"):
         chosen = tuple(dim for dim in dims if str(dim.group) == selection)
-        require(len(chosen) > 1, f"group {selection} has fewer than two dims: {shape}")
+        require(len(chosen) > 1, "group {} has fewer than two dims: {}", selection, shape)
         return chosen
     chosen = tuple(dim for dim in dims if str(dim) == selection)
-    require(len(chosen) == 1, f"there is no dim {selection} in {shape}")
+    require(len(chosen) == 1, "there is no dim {} in {}", selection, shape)
     return chosen
 
 
@@ -44,7 +44,7 @@ def check_present(dims: tuple[Dim, ...], shape: Shape, name: str) -> None:
     """
     require(len(dims) > 0 and len(set(dims)) == len(dims), f"{name} needs different dims, not {[str(d) for d in dims]}")
     for dim in dims:
-        require(shape.size(dim) is not None, f"{name} is about {dim}, which {shape} does not have")
+        require(shape.size(dim) is not None, "{} is about {}, which {} does not have", name, dim, shape)
 
 
 def listed(dims: tuple[Dim, ...]) -> str:

@@ -27,14 +27,14 @@ class Unfold(Primitive):
 
     def infer(self, inputs: tuple[Shape, ...]) -> Typed:
         shape = inputs[0]
-        require(shape.is_image(), f"Unfold needs a channel group and a spatial group, in this order, not {shape}")
-        require(self.axes in ("H", "W", "HW"), f"Unfold is along {self.axes!r}: expected H, W or HW")
+        require(shape.is_image(), "Unfold needs a channel group and a spatial group, in this order, not {}", shape)
+        require(self.axes in ("H", "W", "HW"), "Unfold is along {!r}: expected H, W or HW", self.axes)
         require(
-            self.k >= 3 and self.k % 2 == 1 and self.dilation >= 1, f"Unfold has k={self.k}, dilation={self.dilation}"
+            self.k >= 3 and self.k % 2 == 1 and self.dilation >= 1, "Unfold has k={}, dilation={}", self.k, self.dilation
         )
         for axis in self.axes:
-            require(shape.second.size(axis) is not None, f"Unfold{self.axes} needs {axis}: {shape}")
-            require(shape.first.size(f"K{axis}") is None, f"there is a K{axis} dim already: {shape}")
+            require(shape.second.size(axis) is not None, "Unfold{} needs {}: {}", self.axes, axis, shape)
+            require(shape.first.size(f"K{axis}") is None, "there is a K{} dim already: {}", axis, shape)
             shape = shape.with_dim(Dim(0, f"K{axis}"), constant(self.k))
         return Typed(shape)
 

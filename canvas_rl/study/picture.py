@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 _BOX = (250, 40)
 _GAP = (30, 28)
+_LANES = 5
 _MARGIN = 16
 _BACKGROUND, _LINE, _TEXT = "#ffffff", "#667788", "#112233"
 _FILLS = {True: "#ffe0b8", False: "#d8e8f8"}
@@ -27,13 +28,13 @@ def draw(graph: "KernelGraph") -> Pixels:
 
     rows = _rows(graph)
     places = _places(rows)
-    width = 2 * _MARGIN + max(rows.count(row) for row in rows) * (_BOX[0] + _GAP[0]) - _GAP[0]
+    width = 2 * _MARGIN + max(rows.count(row) for row in rows) * (_BOX[0] + _GAP[0])
     height = 2 * _MARGIN + (max(rows) + 1) * (_BOX[1] + _GAP[1]) - _GAP[1]
     image = Image.new("RGB", (width, height), _BACKGROUND)
     canvas = ImageDraw.Draw(image)
     for index, node in enumerate(graph.nodes):
         for source in node.inputs:
-            _edge(canvas, places[source], places[index])
+            _edge(canvas, places[source], places[index], source)
     for index, node in enumerate(graph.nodes):
         x, y = places[index]
         fill = _ENDS if node.primitive.family in ("Input", "Output") else _FILLS[node.primitive.weighted]
@@ -58,13 +59,13 @@ def _places(rows: list[int]) -> list[tuple[int, int]]:
     ]
 
 
-def _edge(canvas: Any, source: tuple[int, int], target: tuple[int, int]) -> None:
-    """A line down; one that skips rows runs to the right of the boxes between."""
+def _edge(canvas: Any, source: tuple[int, int], target: tuple[int, int], number: int) -> None:
+    """A line down; one that skips rows runs to the right of the boxes between, each tensor's in a lane of its own."""
     start = (source[0] + _BOX[0] // 2, source[1] + _BOX[1])
     end = (target[0] + _BOX[0] // 2, target[1])
     points = [start, end]
     if end[1] - start[1] > _GAP[1]:
-        lane = max(source[0], target[0]) + _BOX[0] + _GAP[0] // 2
+        lane = max(source[0], target[0]) + _BOX[0] + 3 + number % _LANES * (_GAP[0] - 6) // _LANES
         points = [start, (lane, start[1] + _GAP[1] // 2), (lane, end[1] - _GAP[1] // 2), end]
     canvas.line(points, fill=_LINE, width=2)
     canvas.polygon([end, (end[0] - 4, end[1] - 7), (end[0] + 4, end[1] - 7)], fill=_LINE)

@@ -123,6 +123,7 @@ def test_modules_work_under_autocast_deepcopy_and_compile():
             assert module(x).shape == x.shape
         compiled = torch.compile(module, backend="eager", fullgraph=True)
         assert torch.allclose(compiled(x), module(x), equal_nan=True)
+        torch._dynamo.reset()
         network = torch.nn.Sequential(torch.nn.Identity(), module)
         compiled = torch.compile(network, backend="eager", fullgraph=True)
         assert torch.allclose(compiled(x), module(x), equal_nan=True)
