@@ -20,9 +20,9 @@ from envs.kernel_construction import KernelConstructionEnv
 class PPOConfig:
     """Hyper-parameters of PPO; names are Stable-Baselines3's where it has them."""
 
-    kernels_per_update: int = 16
+    kernels_per_update: int = 8
     """kernels built with one policy, which then learns from them"""
-    learning_rate: float = 1e-3
+    learning_rate: float = 7e-4
     """step size of Adam"""
     batch_size: int = 64
     """transitions of a minibatch"""

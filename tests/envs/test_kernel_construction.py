@@ -53,7 +53,8 @@ def test_default_space_has_at_most_512_actions():
 
 
 def test_gymnasium_checker(space, recwarn):
-    env = gymnasium.make(ENVIRONMENT_ID, space=space, render_mode="ansi")
+    sites = [site.shape for site in space.sites]
+    env = gymnasium.make(ENVIRONMENT_ID, sites=sites, options=space.options, render_mode="ansi")
     check_env(env.unwrapped, skip_render_check=True)
     problems = [str(warning.message) for warning in recwarn if "env_checker" in str(warning.filename)]
     assert not problems
