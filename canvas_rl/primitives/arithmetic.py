@@ -61,10 +61,16 @@ class Arithmetic(Primitive):
     def infer(self, inputs: tuple[Shape, ...]) -> Typed:
         lhs, rhs = inputs
         fits = min(len(lhs.dims()), len(rhs.dims())) >= self.prefix + self.suffix and min(self.prefix, self.suffix) >= 0
-        require(fits, "{} shares {} + {} dims, more than {} and {} have", self.family, self.prefix, self.suffix, lhs, rhs)
+        require(
+            fits, "{} shares {} + {} dims, more than {} and {} have", self.family, self.prefix, self.suffix, lhs, rhs
+        )
         left, right = self._split(lhs), self._split(rhs)
         require(
-            left[0] == right[0] and left[2] == right[2], "{} shares dims that differ in {} and {}", self.family, lhs, rhs
+            left[0] == right[0] and left[2] == right[2],
+            "{} shares dims that differ in {} and {}",
+            self.family,
+            lhs,
+            rhs,
         )
         return Typed(rhs, (Constraint(product(right[1]) / product(left[1])),))
 

@@ -90,7 +90,11 @@ class Primitive(ABC):
 
     def substitute(self, values: Mapping[int, Size]) -> Self:
         """This primitive with free variables replaced."""
-        changed = {f.name: _substitute(getattr(self, f.name), values) for f in fields(self)}
+        changed = {}
+        for name, old in vars(self).items():
+            new = _substitute(old, values)
+            if new != old:
+                changed[name] = new
         return replace(self, **changed) if changed else self
 
     def to_json(self) -> dict[str, Any]:

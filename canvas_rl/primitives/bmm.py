@@ -40,11 +40,16 @@ class BMM(Primitive):
 
     def infer(self, inputs: tuple[Shape, ...]) -> Typed:
         require(
-            self.lhs in (0, 1) and self.rhs in (0, 1), "BMM contracts groups {}, {}: expected 0 or 1", self.lhs, self.rhs
+            self.lhs in (0, 1) and self.rhs in (0, 1),
+            "BMM contracts groups {}, {}: expected 0 or 1",
+            self.lhs,
+            self.rhs,
         )
         left, right = self.equation(inputs)
         for shape, group in ((inputs[0], self.lhs), (inputs[1], self.rhs)):
-            require(len(shape[group].present()) > 0, "BMM would contract group {} of {}, which has no dim", group, shape)
+            require(
+                len(shape[group].present()) > 0, "BMM would contract group {} of {}, which has no dim", group, shape
+            )
         require(left is right, "BMM contracts {} with {}: the sizes differ", left, right)
         return Typed(Shape(inputs[0][1 - self.lhs], inputs[1][1 - self.rhs]))
 

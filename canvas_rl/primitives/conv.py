@@ -44,7 +44,14 @@ class Convolution(Primitive):
         )
         for taps, slot in ((self.kh, "H"), (self.kw, "W")):
             require(taps >= 1 and taps % 2 == 1, "Convolution has a window of {}: expected an odd number", taps)
-            require(taps == 1 or spatial.size(slot) is not None, "a {}x{} window needs {}: {}", self.kh, self.kw, slot, shape)
+            require(
+                taps == 1 or spatial.size(slot) is not None,
+                "a {}x{} window needs {}: {}",
+                self.kh,
+                self.kw,
+                slot,
+                shape,
+            )
         require(
             self.kh * self.kw > 1 and self.dilation >= 1,
             "Convolution needs a window above 1x1 and a dilation of 1 or more",
@@ -52,7 +59,10 @@ class Convolution(Primitive):
         if self.depthwise:
             require(channel.size("G") is None, "a depthwise Convolution takes no G dim: {}", shape)
             require(
-                channel.size("C") is self.out, "a depthwise Convolution keeps the channels of {}, not {}", shape, self.out
+                channel.size("C") is self.out,
+                "a depthwise Convolution keeps the channels of {}, not {}",
+                shape,
+                self.out,
             )
             return Typed(shape)
         share = self.out / channel_groups(channel)

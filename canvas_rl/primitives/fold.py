@@ -8,7 +8,7 @@ from typing import Any
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, json_dims, require
 from canvas_rl.primitives.emission import Scope
 from canvas_rl.primitives.receptive import Field
-from canvas_rl.primitives.selection import PAIRS, SINGLE_DIMS, check_present, listed
+from canvas_rl.primitives.selection import PAIRS, SINGLE_DIMS, check_present, check_window, listed
 from canvas_rl.primitives.softmax import Softmax
 from canvas_rl.symbolic.shape import Dim, Shape
 from canvas_rl.symbolic.size import Size
@@ -28,7 +28,7 @@ class Fold(Primitive):
     def infer(self, inputs: tuple[Shape, ...]) -> Typed:
         out = inputs[0]
         check_present(self.dims, out, "Fold")
-        require(len(self.dims) == 1 or self.dims in PAIRS, f"Fold takes one dim or a pair, not {listed(self.dims)}")
+        check_window(self.dims, "Fold")
         require(self.kind in _METHODS, "Fold is by {!r}: expected avg or max", self.kind)
         for dim in self.dims:
             out = out.with_dim(dim, None)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from canvas_rl.errors import GraphError
 from canvas_rl.primitives.base import require
 from canvas_rl.symbolic.shape import CHANNEL, SLOTS, SPATIAL, Dim, Shape
 
@@ -42,9 +43,20 @@ def check_present(dims: tuple[Dim, ...], shape: Shape, name: str) -> None:
     Raises:
         GraphError: as above.
     """
-    require(len(dims) > 0 and len(set(dims)) == len(dims), f"{name} needs different dims, not {[str(d) for d in dims]}")
+    if not dims or len(set(dims)) < len(dims):
+        raise GraphError(f"{name} needs different dims, not {[str(dim) for dim in dims]}")
     for dim in dims:
         require(shape.size(dim) is not None, "{} is about {}, which {} does not have", name, dim, shape)
+
+
+def check_window(dims: tuple[Dim, ...], name: str) -> None:
+    """Refuse what is neither one dim nor a pair.
+
+    Raises:
+        GraphError: as above.
+    """
+    if len(dims) != 1 and dims not in PAIRS:
+        raise GraphError(f"{name} takes one dim or a pair, not {listed(dims)}")
 
 
 def listed(dims: tuple[Dim, ...]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, json_dims, require
 from canvas_rl.primitives.emission import Scope
 from canvas_rl.primitives.receptive import Field
-from canvas_rl.primitives.selection import PAIRS, SINGLE_DIMS, check_present, listed
+from canvas_rl.primitives.selection import PAIRS, SINGLE_DIMS, check_present, check_window, listed
 from canvas_rl.symbolic.constraints import Constraint
 from canvas_rl.symbolic.shape import Dim, Shape
 from canvas_rl.symbolic.size import Size
@@ -26,7 +26,7 @@ class Shift(Primitive):
     def infer(self, inputs: tuple[Shape, ...]) -> Typed:
         shape = inputs[0]
         check_present(self.dims, shape, "Shift")
-        require(len(self.dims) == 1 or self.dims in PAIRS, f"Shift takes one dim or a pair, not {listed(self.dims)}")
+        check_window(self.dims, "Shift")
         require(self.step != 0, "Shift has a step of 0: expected a number of places")
         sizes = [size for dim in self.dims if (size := shape.size(dim)) is not None]
         return Typed(shape, tuple(Constraint(size, 2 * abs(self.step)) for size in sizes))

@@ -30,7 +30,10 @@ class Unfold(Primitive):
         require(shape.is_image(), "Unfold needs a channel group and a spatial group, in this order, not {}", shape)
         require(self.axes in ("H", "W", "HW"), "Unfold is along {!r}: expected H, W or HW", self.axes)
         require(
-            self.k >= 3 and self.k % 2 == 1 and self.dilation >= 1, "Unfold has k={}, dilation={}", self.k, self.dilation
+            self.k >= 3 and self.k % 2 == 1 and self.dilation >= 1,
+            "Unfold has k={}, dilation={}",
+            self.k,
+            self.dilation,
         )
         for axis in self.axes:
             require(shape.second.size(axis) is not None, "Unfold{} needs {}: {}", self.axes, axis, shape)

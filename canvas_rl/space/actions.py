@@ -75,6 +75,20 @@ class ActionSet:
         """For each family the indices of its actions."""
         return tuple(np.flatnonzero(self.family_of == family) for family in range(len(self.families)))
 
+    def of_arity(self, arity: int) -> tuple[int, ...]:
+        """Indices of the templates with so many operands, in order."""
+        return self._of_arity.get(arity, ())
+
+    @cached_property
+    def _of_arity(self) -> dict[int, tuple[int, ...]]:
+        arities = {i: action.template.arity for i, action in enumerate(self.actions) if action.template is not None}
+        return {arity: tuple(i for i in arities if arities[i] == arity) for arity in set(arities.values())}
+
+    @cached_property
+    def others(self) -> tuple[int, ...]:
+        """Indices of the pushes and outputs."""
+        return tuple(i for i, action in enumerate(self.actions) if action.template is None)
+
     def of_family(self, *families: str) -> tuple[int, ...]:
         """Indices of the actions of some families, in order."""
         return tuple(i for i, action in enumerate(self.actions) if action.family in families)

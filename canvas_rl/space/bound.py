@@ -14,7 +14,7 @@ from canvas_rl.symbolic.constraints import Constraint
 from canvas_rl.symbolic.shape import Shape
 from canvas_rl.symbolic.size import Size, product
 
-_TABLES = 1 << 9
+_TABLES = 1 << 7
 
 
 class Bound(NamedTuple):
@@ -61,6 +61,14 @@ class Table:
         self._binder, self._shapes, self._next = binder, shapes, next_variable
         self._entries: dict[int, Bound | Equation | str] = {}
         self._kinds: dict[tuple[object, ...], int] = {}
+        self._applicable: tuple[int, ...] | None = None
+
+    def applicable(self) -> tuple[int, ...]:
+        """The templates with as many operands that apply, perhaps after an equation was solved."""
+        if self._applicable is None:
+            indices = self._binder.actions.of_arity(len(self._shapes))
+            self._applicable = tuple(index for index in indices if not isinstance(self.entry(index), str))
+        return self._applicable
 
     def entry(self, index: int) -> Bound | Equation | str:
         """The bound template, the equation to solve first, or why it does not apply."""

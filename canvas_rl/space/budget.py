@@ -33,9 +33,7 @@ class Budget:
         self.reference = tuple(cheapest[site] for site in binding.sites)
         self.ratios = (options.flops_budget, options.params_budget, options.memory_budget)
         self.caps = [self._cap(index, ratio) for index, ratio in enumerate(self.ratios)]
-        self.width_caps = [
-            cap or self._cap(index, 1.0) for index, cap in enumerate(self.caps[:2])
-        ]
+        self.width_caps = [cap or self._cap(index, 1.0) for index, cap in enumerate(self.caps[:2])]
         self.largest_activation = options.activation_limit // (LIMIT_BATCH * FLOAT_BYTES)
         self.largest_weight = options.activation_limit // FLOAT_BYTES
 

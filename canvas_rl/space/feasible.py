@@ -16,7 +16,7 @@ def check_options(space: "SearchSpace") -> None:
         EmptySpaceError: the message names the options in conflict.
     """
     options, rules = space.options, space.machine.rules
-    fewest, most = options.num_primitive_range
+    most = options.num_primitive_range[1]
     weighted = options.num_weighted_range[0]
     if weighted > most:
         raise EmptySpaceError(
@@ -24,17 +24,20 @@ def check_options(space: "SearchSpace") -> None:
         )
     if weighted > options.max_weighted_ratio * most + 1e-9:
         raise EmptySpaceError(
-            f"num_weighted_range asks for {weighted} weighted primitives, and max_weighted_ratio {options.max_weighted_ratio} "
-            f"of at most {most} primitives allows {int(options.max_weighted_ratio * most)}"
+            f"num_weighted_range asks for {weighted} weighted primitives, and "
+            f"max_weighted_ratio {options.max_weighted_ratio} of at most {most} primitives allows {int(options.max_weighted_ratio * most)}"
         )
     if weighted and not rules.enabled & {"FC", "Convolution", "Mix", "Scale"}:
         raise EmptySpaceError(
-            f"num_weighted_range asks for {weighted} weighted primitives, but the filters leave none of FC, Convolution, Mix, Scale"
+            f"num_weighted_range asks for {weighted} weighted primitives, "
+            "but the filters leave none of FC, Convolution, Mix, Scale"
         )
     if options.force_bmm_possibility > 0 and "BMM" not in rules.enabled:
         raise EmptySpaceError(f"force_bmm_possibility is {options.force_bmm_possibility}, but the filters rule out BMM")
     if len(rules.necessary) > most and len({entry[1] for entry in rules.necessary}) > most:
-        raise EmptySpaceError(f"necessary_filter names {len(rules.necessary)} primitives, more than num_primitive_range allows ({most})")
+        raise EmptySpaceError(
+            f"necessary_filter names {len(rules.necessary)} primitives, more than num_primitive_range allows ({most})"
+        )
     _check_receptive(space)
     _check_start(space)
 
@@ -79,4 +82,5 @@ def _why(space: "SearchSpace", limits: Limits) -> str:
     ]
     named += [f"num_primitive_range {options.num_primitive_range}", f"width {limits.width}"]
     named += ["a forced BMM"] if limits.require_bmm else []
-    return f"no kernel was found that meets {', '.join(named)} together at the sites {', '.join(map(str, space.sites))}: relax one of them"
+    sites = ", ".join(map(str, space.sites))
+    return f"no kernel was found that meets {', '.join(named)} together at the sites {sites}: relax one of them"

@@ -37,7 +37,8 @@ def match(entry: str, option: str) -> frozenset[str]:
     if not found:
         hint = did_you_mean(entry, [name.lower()[: max(len(entry), 2)] for name in PRIMITIVE_NAMES])
         raise ConfigError(
-            f"{option} has {entry!r}: no primitive's name begins so; expected prefixes of {', '.join(PRIMITIVE_NAMES)}.{hint}"
+            f"{option} has {entry!r}: no primitive's name begins so; "
+            f"expected prefixes of {', '.join(PRIMITIVE_NAMES)}.{hint}"
         )
     return found
 
@@ -66,11 +67,14 @@ def family_rules(options: SearchOptions) -> FamilyRules:
     allowed = _union(options.allowed_filter, "allowed_filter") or frozenset(PRIMITIVE_NAMES)
     forbidden = _union(options.forbidden_filter, "forbidden_filter")
     for name in sorted(forbidden & STRUCTURAL):
-        raise EmptySpaceError(f"forbidden_filter {options.forbidden_filter!r} forbids {name}, which every kernel has: leave it out")
+        raise EmptySpaceError(
+            f"forbidden_filter {options.forbidden_filter!r} forbids {name}, which every kernel has: leave it out"
+        )
     enabled = allowed - forbidden - STRUCTURAL
     if not enabled:
         raise EmptySpaceError(
-            f"allowed_filter {options.allowed_filter!r} and forbidden_filter {options.forbidden_filter!r} leave no primitive"
+            f"allowed_filter {options.allowed_filter!r} and forbidden_filter {options.forbidden_filter!r} "
+            "leave no primitive"
         )
     necessary = []
     for entry in split(options.necessary_filter, "necessary_filter"):
@@ -80,7 +84,9 @@ def family_rules(options: SearchOptions) -> FamilyRules:
         if not matched & enabled:
             against = "forbidden_filter" if matched & forbidden else "allowed_filter"
             value = getattr(options, against)
-            raise EmptySpaceError(f"necessary_filter asks for {entry!r}, which {against} {value!r} rules out: change one of them")
+            raise EmptySpaceError(
+                f"necessary_filter asks for {entry!r}, which {against} {value!r} rules out: change one of them"
+            )
         necessary.append((entry, matched & enabled))
     return FamilyRules(enabled, tuple(necessary))
 

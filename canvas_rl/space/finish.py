@@ -80,7 +80,8 @@ class Finisher:
         machine = self.machine
         reaches = any(machine.reaches(state, tensor) for tensor in state.stack)
         missing = tuple(entry[0] for entry in machine.missing(state))
-        key = (reached, state.weighted, missing, reaches, state.limits)
+        limits = state.limits
+        key = (reached, state.weighted, missing, reaches, limits.min_primitives, limits.max_primitives)
         return self._home_totals.get(key, lambda: self._length(self._home(state, reached, reaches)))
 
     def _length(self, state: State) -> int:
@@ -104,13 +105,13 @@ class Finisher:
 
 
 class _Step:
-    """An action of the search and the state that it leads to."""
+    """An action of the search: the state that it leads to until the plan from there is known, then the plan."""
 
-    __slots__ = ("index", "known", "plan", "primitive", "state")
+    __slots__ = ("index", "plan", "primitive", "state")
 
     def __init__(self, index: int, primitive: Primitive | None, state: State) -> None:
-        self.index, self.primitive, self.state = index, primitive, state
-        self.known = False
+        self.index, self.primitive = index, primitive
+        self.state: State | None = state
         self.plan: Plan | None = None
 
     def follows(self, top: Primitive) -> bool:
@@ -161,14 +162,14 @@ class Branch:
             step = branch._next.first(primitive)
             if step is None:
                 break
-            if step.known:
+            if step.state is None:
                 plan = step.plan
                 break
             walked.append(step)
             branch, primitive = self._finisher.branch(step.state), step.state.top.primitive
         for step in reversed(walked):
             plan = None if plan is None else (step.index, *plan)
-            step.known, step.plan = True, plan
+            step.state, step.plan = None, plan
         return self._last_step(top) if plan is None else plan
 
     def _last_step(self, top: Primitive) -> Plan | None:
@@ -189,16 +190,28 @@ class Branch:
                 yield _Step(index, change.bound.primitive, moves.after(change))
 
     def _ending_steps(self, indices: Iterable[int]) -> Iterator[_Step]:
-        machine = self._moves.machine
-        return (step for step in self._steps(indices) if not isinstance(Moves(machine, step.state).ending(), str))
+        """Steps after which the kernel can end; of those with the same effect only one needs a look."""
+        moves, refused = self._moves, set[tuple[Any, ...]]()
+        for index in indices:
+            change = moves.change(index)
+            if isinstance(change, str) or moves.effect(change) in refused:
+                continue
+            after = moves.after(change)
+            if isinstance(Moves(moves.machine, after).ending(), str):
+                refused.add(moves.effect(change))
+            else:
+                yield _Step(index, change.bound.primitive, after)
 
 
 def _signature(machine: Machine, state: State) -> tuple[Any, ...]:
-    """All of a state that the search depends on, the primitive on top left out."""
-    stack = state.stack
+    """All of a state that the search depends on, the primitive on top left out.
+
+    The search pushes only where one tensor is on the stack, so that of the width only that is of interest.
+    """
+    stack, limits = state.stack, state.limits
     fields = tuple(state.fields[tensor] for tensor in stack) if machine.fields_matter else ()
     return (
-        state.limits,
+        (limits.min_primitives, limits.max_primitives, limits.width > 1),
         tuple((state.nodes[tensor].shape, stack.index(tensor), tensor == 0) for tensor in stack),
         state.pushed,
         state.primitives,

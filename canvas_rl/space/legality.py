@@ -6,11 +6,14 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from canvas_rl.errors import GraphError
 from canvas_rl.primitives import Primitive
 from canvas_rl.space.finish import Branch, Finisher, Plan
 from canvas_rl.space.machine import Machine
-from canvas_rl.space.moves import Change, Moves, group_count, senseless
+from canvas_rl.space.moves import Moves, senseless
 from canvas_rl.space.state import State
 
 
@@ -28,6 +31,13 @@ class Legality:
         self._machine, self._finisher = machine, finisher
         self._moves = Moves(machine, state)
         self._certificates: dict[tuple[Any, ...], Branch | None] = {}
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Which actions are legal."""
+        mask = np.zeros(len(self._machine.actions), dtype=np.bool_)
+        for index in self._moves.candidates():
+            mask[index] = not isinstance(self.plan(index), str)
+        return mask
 
     def plan(self, index: int) -> Plan | str:
         """Why an action is illegal, or, where it is legal, actions that finish the kernel afterwards.
@@ -49,7 +59,7 @@ class Legality:
             return refusal
         if self.state.plan and self.state.plan[0] == index:
             return self.state.plan[1:]
-        return self._certified(self._key(change), partial(self._moves.after, change), change.bound.primitive)
+        return self._certified(self._moves.effect(change), partial(self._moves.after, change), change.bound.primitive)
 
     def _output(self, level: Fraction) -> Plan | str:
         ending = self._moves.ending()
@@ -65,14 +75,8 @@ class Legality:
             return refusal
         if self.state.plan and self.state.plan[0] == index:
             return self.state.plan[1:]
-        return self._certified((index,), partial(self._moves.after_push, index, tensor), self.state.nodes[tensor].primitive)
-
-    def _key(self, change: Change) -> tuple[Any, ...]:
-        """Equal for changes after which the same finishing programs exist, but for the primitive on top."""
-        state, primitive = self.state, change.bound.primitive
-        missing = primitive.family if self._machine.missing(state) else None
-        field = self._moves.field(change) if self._machine.fields_matter else None
-        return (change.key, missing, group_count(state, primitive), field)
+        key = ("push", *self._moves.push_effect(tensor))
+        return self._certified(key, partial(self._moves.after_push, index, tensor), self.state.nodes[tensor].primitive)
 
     def _certified(self, key: tuple[Any, ...], make: Callable[[], State], top: Primitive) -> Plan | str:
         if key not in self._certificates:

@@ -34,7 +34,9 @@ class Machine:
         rules: the resolved filters.
     """
 
-    def __init__(self, actions: ActionSet, binding: Binding, budget: Budget, options: SearchOptions, rules: FamilyRules) -> None:
+    def __init__(
+        self, actions: ActionSet, binding: Binding, budget: Budget, options: SearchOptions, rules: FamilyRules
+    ) -> None:
         self.actions = actions
         self.binding = binding
         self.budget = budget
@@ -78,7 +80,9 @@ class Machine:
     def unmet(self, state: State) -> str | None:
         """A requirement on the whole kernel that the tensor on top does not meet yet, or None."""
         if state.primitives < state.limits.min_primitives:
-            return f"the kernel has {state.primitives} primitives, fewer than the {state.limits.min_primitives} asked for"
+            return (
+                f"the kernel has {state.primitives} primitives, fewer than the {state.limits.min_primitives} asked for"
+            )
         if state.weighted < self.options.num_weighted_range[0]:
             return f"the kernel has {state.weighted} weighted primitives, too few"
         if state.weighted > self.options.max_weighted_ratio * state.primitives + 1e-9:
@@ -86,7 +90,9 @@ class Machine:
         missing = self.missing(state)
         if missing:
             return f"a necessary primitive is missing: {missing[0][0]}"
-        return None if self.reaches(state, state.stack[-1]) else "the receptive field is smaller than min_receptive_size"
+        return (
+            None if self.reaches(state, state.stack[-1]) else "the receptive field is smaller than min_receptive_size"
+        )
 
     def missing(self, state: State) -> Missing:
         """Necessary families that the kernel lacks."""

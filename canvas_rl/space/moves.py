@@ -4,6 +4,7 @@ Templates that do the same to a state but for the primitive's name (all element-
 one check.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from canvas_rl.space.state import State
 from canvas_rl.symbolic.size import Size
 
 Solution = tuple[int, Size]
+MAX_ARITY = 2
 
 
 class Change(NamedTuple):
@@ -90,6 +92,19 @@ class Moves:
             sizes = self._extended[key] = self._extend(base, bound)
         return sizes if isinstance(sizes, str) else Change(base, template, bound, operands, sizes, key)
 
+    def candidates(self) -> Iterator[int]:
+        """The actions that are not refused for the shapes on top of the stack alone."""
+        for arity in range(1, min(len(self.state.stack), MAX_ARITY) + 1):
+            yield from self._table(arity, self.state, None).applicable()
+        yield from self.machine.actions.others
+
+    def effect(self, change: Change) -> tuple[Any, ...]:
+        """Equal for changes after which the same programs finish the kernel, but for the primitive on top."""
+        machine, primitive = self.machine, change.bound.primitive
+        family = primitive.family if machine.missing(self.state) else None
+        field = self.field(change) if machine.fields_matter else None
+        return change.key, family, group_count(self.state, primitive), field
+
     def _refused_all(self, template: Template) -> str | None:
         kind = (template.arity, template.weighted)
         if kind not in self._full:
@@ -145,6 +160,13 @@ class Moves:
         if tensor == state.stack[-1] and not state.nodes[tensor].shape.dims():
             return f"tensor {tensor} is a single number: nothing can join it with itself"
         return None
+
+    def push_effect(self, tensor: int) -> tuple[Any, ...]:
+        """Equal for pushes after which the same programs finish the kernel, but for the primitive on top."""
+        state = self.state
+        place = state.stack.index(tensor) if tensor in state.stack else None
+        field = state.fields[tensor] if self.machine.fields_matter else None
+        return state.nodes[tensor].shape, place, tensor == 0, field
 
     def ending(self) -> tuple[Solution | None, Sizes] | str:
         """How the kernel can end here: the solution of the output's equation and the sizes; or why it can't."""

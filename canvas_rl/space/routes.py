@@ -153,7 +153,9 @@ class Routes:
         if not dims:
             yield from then
             return
-        pair = next((p for p in (("H", "W"), ("KH", "KW")) for g in (0, 1) if {Dim(g, s) for s in p} <= set(dims)), None)
+        pair = next(
+            (p for p in (("H", "W"), ("KH", "KW")) for g in (0, 1) if {Dim(g, s) for s in p} <= set(dims)), None
+        )
         first = dims[0]
         slots = "".join(pair) if pair and first.slot in pair else first.slot
         yield from self._fold_actions(f"{first.group}.{slots}")

@@ -151,8 +151,7 @@ class SearchSpace:
         Raises:
             InternalError: none is, which can't happen: a bug.
         """
-        plan, count = self._legality(state).plan, len(self._set)
-        mask = np.fromiter((not isinstance(plan(index), str) for index in range(count)), dtype=np.bool_, count=count)
+        mask = self._legality(state).mask()
         if not state.done and not mask.any():
             raise InternalError(f"dead end after {list(state.program)} with {state.limits}")
         return mask
@@ -236,4 +235,3 @@ def _reachable(nodes: Sequence[Node]) -> tuple[Node, ...]:
     if used != set(range(len(nodes) - 1)):
         raise InternalError(f"tensors {sorted(set(range(len(nodes) - 1)) - used)} do not reach the output")
     return tuple(nodes)
-

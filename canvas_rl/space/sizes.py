@@ -38,6 +38,9 @@ class Sizes:
         return self.constraints, tuple(self.witness.items()), self.next_variable, self.volumes
 
 
+NO_SIZES = Sizes()
+
+
 class SizeSolver:
     """Adds constraints and solves equations; every result has a witness.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from canvas_rl.ir import KernelGraph, Node
 from canvas_rl.primitives.receptive import Field
-from canvas_rl.space.sizes import Sizes
+from canvas_rl.space.sizes import NO_SIZES, Sizes
 from canvas_rl.symbolic.size import Size
 
 
@@ -73,7 +73,7 @@ class State:
     weighted: int = 0
     families: frozenset[str] = frozenset()
     group_count: int | None = None
-    sizes: Sizes = Sizes()
+    sizes: Sizes = NO_SIZES
     costs: Costs = Costs()
     plan: tuple[int, ...] = ()
     graph: KernelGraph | None = None

@@ -13,7 +13,7 @@ _SHARES = tuple(CHANNELS / constant(value) for value in (64, 32, 16, 8, 4, 2, 1)
 
 
 class Constraint(NamedTuple):
-    """"This size is an integer of at least `least` at every site"."""
+    """Says that a size is an integer of at least `least` at every site."""
 
     size: Size
     least: int = 1
@@ -78,7 +78,11 @@ def _divisors_wanted(size: Size, binding: Binding) -> Iterator[Size]:
 
 
 def find_witness(
-    variables: Sequence[int], constraints: Sequence[Constraint], binding: Binding, assignment: Assignment, tries: int = 400
+    variables: Sequence[int],
+    constraints: Sequence[Constraint],
+    binding: Binding,
+    assignment: Assignment,
+    tries: int = 400,
 ) -> dict[int, Size] | None:
     """An assignment of all variables that meets every constraint, close to `assignment`, or None.
 
@@ -148,7 +152,11 @@ class _Backtrack:
                 self.due[max(ranks)].append(_numeric(constraint, rank, binding, base))
         self.order = order
         self.domains = [
-            [(size, integers) for size in domain(variable, constraints, binding) if (integers := binding.integers(size))]
+            [
+                (size, integers)
+                for size in domain(variable, constraints, binding)
+                if (integers := binding.integers(size))
+            ]
             for variable in order
         ]
 

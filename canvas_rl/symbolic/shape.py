@@ -11,6 +11,7 @@ from canvas_rl.symbolic.size import CHANNELS, HEIGHT, WIDTH, Size, product
 
 CHANNEL, SPATIAL = "channel", "spatial"
 SLOTS = {CHANNEL: ("G", "C", "KH", "KW"), SPATIAL: ("H", "W")}
+_POSITIONS = {kind: {slot: position for position, slot in enumerate(slots)} for kind, slots in SLOTS.items()}
 
 
 class Dim(NamedTuple):
@@ -31,16 +32,17 @@ class Group(NamedTuple):
 
     def present(self) -> tuple[Size, ...]:
         """Sizes of the dims that are present, in slot order."""
-        return tuple(size for size in self.sizes if size is not None)
+        return tuple(filter(None, self.sizes))
 
     def size(self, slot: str) -> Size | None:
         """The size in a slot, None where the dim is absent or the group is of the other kind."""
-        slots = SLOTS[self.kind]
-        return self.sizes[slots.index(slot)] if slot in slots else None
+        position = _POSITIONS[self.kind].get(slot)
+        return None if position is None else self.sizes[position]
 
     def with_sizes(self, **sizes: Size | None) -> "Group":
         """This group with some slots set (None removes the dim)."""
-        return Group(self.kind, tuple(sizes.get(slot, old) for slot, old in zip(SLOTS[self.kind], self.sizes, strict=True)))
+        slots = SLOTS[self.kind]
+        return Group(self.kind, tuple(sizes.get(slot, old) for slot, old in zip(slots, self.sizes, strict=True)))
 
     def numel(self) -> Size:
         """Product of the sizes."""
@@ -87,10 +89,12 @@ class Shape(NamedTuple):
 
     def substitute(self, values: Mapping[int, Size]) -> "Shape":
         """This shape with free variables replaced."""
+        if not any(size is not None and size.has_variables for group in self for size in group.sizes):
+            return self
         return Shape(*(Group(g.kind, tuple(s and s.substitute(values) for s in g.sizes)) for g in self))
 
     def __str__(self) -> str:
-        return "[" + ", ".join(f"{dim.slot}={self.size(dim)}" for dim in self.dims()) + "]"
+        return _text(self)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -101,6 +105,11 @@ def _dims(shape: Shape) -> tuple[Dim, ...]:
         for slot, size in zip(SLOTS[group.kind], group.sizes, strict=True)
         if size is not None
     )
+
+
+@lru_cache(maxsize=1 << 12)
+def _text(shape: Shape) -> str:
+    return "[" + ", ".join(f"{dim.slot}={size}" for dim, size in zip(shape.dims(), shape.sizes(), strict=True)) + "]"
 
 
 def image(channels: Size, height: Size | None, width: Size | None) -> Shape:

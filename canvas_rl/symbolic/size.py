@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from math import gcd
-from typing import Self
+from typing import ClassVar, Self
 from weakref import WeakValueDictionary
 
 from canvas_rl.errors import FormatError
@@ -30,7 +30,7 @@ class Size:
     """
 
     __slots__ = ("__weakref__", "_text", "den", "exps", "has_spatial", "has_variables", "num")
-    _interned: "WeakValueDictionary[tuple[int, int, Exponents], Size]" = WeakValueDictionary()
+    _interned: ClassVar["WeakValueDictionary[tuple[int, int, Exponents], Size]"] = WeakValueDictionary()
 
     num: int
     den: int
