@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from canvas_rl.codegen import module_class
 from canvas_rl.errors import EvaluationError
@@ -31,11 +32,23 @@ def measure_network(entry: Entry, target: Target, config: LatencyConfig) -> Netw
         return None  # a network with several inputs has no batch dimension that could be set
     try:
         network = replace(copy.deepcopy(target.placed), module_class(entry.graph))
+        _settle_batch_norms(network, target.example)
         timing = network_latency(network, target.original, target.example, config)
     except (EvaluationError, RuntimeError) as error:
         logger.warning("the whole network with kernel %s can't be timed: %s", entry.graph.hash[:8], error)
         return None
     return NetworkLatency(timing.latency_s, timing.reference_latency_s)
+
+
+def _settle_batch_norms(network: nn.Module, example: torch.Tensor) -> None:
+    """Let batch norms see the network's own activations once: untrained kernels may be far from unit variance."""
+    for layer in network.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.momentum = 1.0
+    training = network.training
+    with torch.no_grad():
+        network.train()(torch.randn(max(2, len(example)), *example.shape[1:]))
+    network.train(training)
 
 
 def write_best(folder: Path, row: Row, final: FinalResult, evaluator: KernelEvaluator) -> None:
