@@ -25,6 +25,7 @@ def write_text(path: Path, text: str) -> None:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
+            os.chmod(name, 0o644)  # mkstemp's files are for their owner alone
             os.replace(name, path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
