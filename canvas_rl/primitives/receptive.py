@@ -16,6 +16,8 @@ class Field(NamedTuple):
     @staticmethod
     def union(*fields: "Field") -> "Field":
         """The smallest box around all."""
+        if len(fields) == 1:
+            return fields[0]
         tops, bottoms, lefts, rights = zip(*fields, strict=True)
         return Field(min(tops), max(bottoms), min(lefts), max(rights))
 

@@ -25,7 +25,8 @@ def check_options(space: "SearchSpace") -> None:
     if weighted > options.max_weighted_ratio * most + 1e-9:
         raise EmptySpaceError(
             f"num_weighted_range asks for {weighted} weighted primitives, and "
-            f"max_weighted_ratio {options.max_weighted_ratio} of at most {most} primitives allows {int(options.max_weighted_ratio * most)}"
+            f"max_weighted_ratio {options.max_weighted_ratio} of at most {most} primitives allows "
+            f"{int(options.max_weighted_ratio * most)}"
         )
     if weighted and not rules.enabled & {"FC", "Convolution", "Mix", "Scale"}:
         raise EmptySpaceError(

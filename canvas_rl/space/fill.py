@@ -57,14 +57,15 @@ class _Filler:
             values = self._values(value)
             if sum(values) <= now:
                 break
-            if all(map(le, values, cap)) and self._allowed({**assignment, variable: value}):
+            if all(map(le, values, cap)) and self._allowed(variable, {**assignment, variable: value}):
                 return value
         return assignment[variable]
 
-    def _allowed(self, assignment: Assignment) -> bool:
-        machine, state = self.machine, self.state
+    def _allowed(self, variable: int, assignment: Assignment) -> bool:
+        """Whether an assignment is, that differs in one variable from one that meets all constraints and volumes."""
+        machine, state, sizes = self.machine, self.state, self.state.sizes
         return (
-            all(holds(constraint, machine.binding, assignment) for constraint in state.sizes.constraints)
-            and all(machine.solver.fits(size, most, assignment) for size, most in state.sizes.volumes)
+            all(holds(c, machine.binding, assignment) for c in sizes.constraints if c.size.exponent(variable))
+            and all(machine.solver.fits(s, most, assignment) for s, most in sizes.volumes if s.exponent(variable))
             and machine.budget.within_width(state.costs, assignment)
         )

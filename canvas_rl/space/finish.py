@@ -24,7 +24,7 @@ from canvas_rl.symbolic.shape import Shape
 
 Plan = tuple[int, ...]
 _IMPOSSIBLE = 1 << 20
-_BRANCHES, _HOMES = 1 << 8, 1 << 12
+_BRANCHES, _HOMES = 1 << 5, 1 << 13
 
 
 class Finisher:

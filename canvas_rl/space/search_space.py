@@ -214,11 +214,13 @@ class SearchSpace:
 
     def random_action(self, state: State, rng: np.random.Generator) -> int:
         """A legal action: a family drawn evenly among those with a legal action, then one of its actions evenly."""
-        families = rng.permutation(len(self.families))
+        plan = self._legality(state).plan
+        families: list[int] = rng.permutation(len(self.families)).tolist()
         for family in families:
-            for action in rng.permutation(self._set.members[family]):
-                if self.is_legal(state, int(action)):
-                    return int(action)
+            actions: list[int] = rng.permutation(self._set.members[family]).tolist()
+            for action in actions:
+                if not isinstance(plan(action), str):
+                    return action
         raise InternalError(f"dead end after {list(state.program)} with {state.limits}")
 
     def sample(self, rng: np.random.Generator, limits: Limits | None = None) -> KernelGraph:
