@@ -14,7 +14,7 @@ from canvas_rl.symbolic.constraints import Constraint
 from canvas_rl.symbolic.shape import Shape
 from canvas_rl.symbolic.size import Size, product
 
-_TABLES = 1 << 7
+_TABLES = 1 << 6
 
 
 class Bound(NamedTuple):
@@ -60,7 +60,7 @@ class Table:
     def __init__(self, binder: "Binder", shapes: tuple[Shape, ...], next_variable: int) -> None:
         self._binder, self._shapes, self._next = binder, shapes, next_variable
         self._entries: dict[int, Bound | Equation | str] = {}
-        self._kinds: dict[tuple[object, ...], int] = {}
+        self._kinds: dict[tuple[object, ...], Bound] = {}
         self._applicable: tuple[int, ...] | None = None
 
     def applicable(self) -> tuple[int, ...]:
@@ -79,14 +79,18 @@ class Table:
             shapes = tuple(self._shapes[i] for i in template.order)
             entry = self._binder.bind(template, shapes, self._next)
             if isinstance(entry, Bound):
-                entry = entry._replace(kind=self._kind(entry))
+                entry = self._share(entry)
             self._entries[index] = entry
         return entry
 
-    def _kind(self, bound: Bound) -> int:
+    def _share(self, bound: Bound) -> Bound:
+        """The same with its kind; what templates of a kind have in common is kept once."""
         costs = (bound.flops, bound.params) if self._binder.costs_matter else ()
         effect = (bound.shape, bound.constraints, bound.next_variable, bound.volumes, bound.primitive.weighted, *costs)
-        return self._kinds.setdefault(effect, len(self._kinds))
+        first = self._kinds.get(effect)
+        if first is None:
+            first = self._kinds[effect] = bound._replace(kind=len(self._kinds))
+        return first._replace(primitive=bound.primitive, flops=bound.flops, params=bound.params)
 
 
 class Binder:
