@@ -16,6 +16,8 @@ from canvas_rl.space.machine import Machine
 from canvas_rl.space.moves import Moves, senseless
 from canvas_rl.space.state import State
 
+_UNFINISHABLE = "the kernel could not be finished within its limits afterwards"
+
 
 class Legality:
     """The legal actions of one state. Actions with the same effect share one certificate.
@@ -75,6 +77,8 @@ class Legality:
             return refusal
         if self.state.plan and self.state.plan[0] == index:
             return self.state.plan[1:]
+        if self.state.remaining < len(self.state.stack):
+            return _UNFINISHABLE  # each tensor beneath the top costs a primitive that joins it
         key = ("push", *self._moves.push_effect(tensor))
         return self._certified(key, partial(self._moves.after_push, index, tensor), self.state.nodes[tensor].primitive)
 
@@ -85,7 +89,7 @@ class Legality:
             self._certificates[key] = None if far else self._finisher.branch(after)
         branch = self._certificates[key]
         plan: Plan | None = () if branch is None else branch.plan(top)
-        return "the kernel could not be finished within its limits afterwards" if plan is None else plan
+        return _UNFINISHABLE if plan is None else plan
 
     def after(self, index: int) -> State:
         """The state after an action; after an output it is not finished yet, but its equation is solved.
