@@ -28,7 +28,7 @@ class RunSettings:
     """options of the agent as name=value, such as learning_rate=3e-4 ent_coef=0.02"""
     evaluations: int = 200
     """kernels to evaluate in the run, resumed parts included: distinct ones, failures and store hits count too"""
-    time_limit: float | None = 420.0
+    time_limit: float | None = 600.0
     """seconds after which the search ends even with evaluations left (the final table comes on top)"""
     seed: int = 0
     """everything random follows from it"""
@@ -88,7 +88,7 @@ class QualitySettings:
 
 def default_space() -> SearchOptions:
     """The search space of a search: Canvas's, but shorter kernels that must be cheaper than what they replace."""
-    return SearchOptions(num_primitive_range=(2, 12), flops_budget=0.4)
+    return SearchOptions(num_primitive_range=(2, 8), max_weighted_ratio=1.0, flops_budget=0.5)
 
 
 @dataclass(frozen=True)
