@@ -63,11 +63,7 @@ def _forward(graph: KernelGraph, scopes: list[Scope]) -> Iterator[str]:
 
 
 def _shape(shape: Shape) -> str:
-    return (
-        "["
-        + ", ".join(["N", *(f"{dim.slot}={size}" for dim, size in zip(shape.dims(), shape.sizes(), strict=True))])
-        + "]"
-    )
+    return f"[{', '.join(('N', *shape.labels()))}]"
 
 
 def _checks(graph: KernelGraph) -> Iterator[str]:

@@ -93,6 +93,11 @@ class Shape(NamedTuple):
             return self
         return Shape(*(Group(g.kind, tuple(s and s.substitute(values) for s in g.sizes)) for g in self))
 
+    def labels(self) -> tuple[str, ...]:
+        """Each dim as `slot=size`, or the slot alone where its size has the same name, as in C or H."""
+        pairs = zip(self.dims(), self.sizes(), strict=True)
+        return tuple(dim.slot if str(size) == dim.slot else f"{dim.slot}={size}" for dim, size in pairs)
+
     def __str__(self) -> str:
         return _text(self)
 
@@ -109,7 +114,7 @@ def _dims(shape: Shape) -> tuple[Dim, ...]:
 
 @lru_cache(maxsize=1 << 12)
 def _text(shape: Shape) -> str:
-    return "[" + ", ".join(f"{dim.slot}={size}" for dim, size in zip(shape.dims(), shape.sizes(), strict=True)) + "]"
+    return f"[{', '.join(shape.labels())}]"
 
 
 def image(channels: Size, height: Size | None, width: Size | None) -> Shape:
