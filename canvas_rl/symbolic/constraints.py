@@ -175,7 +175,10 @@ class _Backtrack:
             if self.tries < 0:
                 return None
             values[variable], chosen[variable] = integers, size
-            if all(constraint.holds(values) for constraint in self.due[depth]):
+            for constraint in self.due[depth]:
+                if not constraint.holds(values):
+                    break
+            else:
                 found = self._descend(depth + 1, chosen, values)
                 if found is not None:
                     return found
