@@ -149,14 +149,14 @@ class RunFolder:
         if not path.exists():
             return None
         state = read_json(path)
-        if not isinstance(state, dict):
+        if not isinstance(state, dict) or not isinstance(state.get("asked"), list):
             raise FormatError(f"{str(path)!r} is damaged: start a new run (its measurements stay in the store)")
         return state
 
     def evaluations(self) -> int:
         """How many kernels the run has asked for so far."""
         state = self.load_state()
-        return len(state.get("asked", ())) if state else 0
+        return len(state["asked"]) if state else 0
 
     def save_checkpoint(self, asked: int, snapshot: Snapshot, fingerprint: str) -> None:
         """Save the agent's state.

@@ -111,9 +111,14 @@ class SearchSession:
         self._parts.board.scalar(name, value, self.count)
 
     def checkpoint(self, snapshot: Snapshot) -> None:
-        """Save the agent's state and the history it belongs to."""
+        """Save the agent's state and the history it belongs to.
+
+        Kernels that a resumed run has not asked for again yet came after the state: they stay out of its count, so
+        that a second interruption leaves them to be asked for again too.
+        """
         self.save()
-        self._parts.folder.save_checkpoint(self.count, snapshot, self.space.fingerprint)
+        counted = min((self._asked[name] for name in self._pending), default=self.count)
+        self._parts.folder.save_checkpoint(counted, snapshot, self.space.fingerprint)
         self._parts.board.flush()
 
     def save(self) -> None:

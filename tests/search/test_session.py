@@ -179,6 +179,19 @@ def test_resumed_after_an_interruption_nothing_is_evaluated_or_counted_twice(spa
     assert len(asked) == len(set(asked)) == 12
 
 
+def test_a_checkpoint_right_after_resuming_forgets_no_kernel(space, kernels, tmp_path):
+    session, evaluator, _ = make(space, tmp_path)
+    session.judge(kernels[:2])
+    session.checkpoint(Snapshot({"rounds": 1}))
+    session.judge(kernels[2:4])
+    resumed, _, _ = make(space, tmp_path, store=evaluator.store)
+    resumed.checkpoint(resumed.restored)  # as PPO does before its first round; then it is interrupted again
+    again, other, _ = make(space, tmp_path, store=evaluator.store)
+    assert not any(outcome.repeated for outcome in again.judge(kernels[2:4]))
+    assert not other.paid
+    assert again.count == 4
+
+
 def test_resumed_with_the_budget_used_up_claims_what_was_counted(space, kernels, tmp_path):
     session, evaluator, _ = make(space, tmp_path, evaluations=4)
     session.judge(kernels[:2])
@@ -241,3 +254,5 @@ def test_a_damaged_state_is_refused_with_a_sentence(space, tmp_path, content):
     (tmp_path / "state.json").write_text(content)
     with pytest.raises(FormatError):
         make(space, tmp_path)
+    with pytest.raises(FormatError):
+        RunFolder(tmp_path).evaluations()
