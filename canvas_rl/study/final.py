@@ -11,6 +11,7 @@ from torch import nn
 
 from canvas_rl.codegen import module_class
 from canvas_rl.errors import EvaluationError
+from canvas_rl.evaluation.data import describe_dataset
 from canvas_rl.evaluation.evaluator import FinalResult, KernelEvaluator
 from canvas_rl.evaluation.latency import LatencyConfig, network_latency
 from canvas_rl.evaluation.measurement import Measurement
@@ -72,6 +73,7 @@ def write_best(folder: Path, row: Row, final: FinalResult, evaluator: KernelEval
 def metrics(row: Row, final: FinalResult, reference: Measurement, evaluator: KernelEvaluator) -> dict[str, Any]:
     """The figures of a kernel, and what it takes to build its proxy network again."""
     proxy = evaluator.config.proxy
+    data = None if proxy is None else describe_dataset(proxy.dataset, proxy.data_dir, proxy.data_seed)
     return {
         "format": METRICS_FORMAT,
         "kernel": row.entry.graph.hash,
@@ -83,4 +85,5 @@ def metrics(row: Row, final: FinalResult, reference: Measurement, evaluator: Ker
         "measurement": row.entry.measurement.to_json(),
         "reference": reference.to_json(),
         "proxy": proxy.to_json() if proxy else None,
+        "data": data._asdict() if data else None,
     }

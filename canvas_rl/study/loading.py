@@ -1,13 +1,15 @@
 """Loading the trained proxy network of a run. Nothing is unpickled and no file is executed."""
 
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 from canvas_rl.codegen import build_module
-from canvas_rl.errors import ConfigError, FormatError
+from canvas_rl.errors import ConfigError, DatasetError, FormatError
+from canvas_rl.evaluation.data import Dataset, DatasetShape
 from canvas_rl.evaluation.proxy import ProxyConfig, build_backbone, score_network
 from canvas_rl.files import read_json
 from canvas_rl.ir import KernelGraph
@@ -31,7 +33,7 @@ def load_network(path: str | Path) -> nn.Module:
     """
     folder = best_folder(path)
     graph = KernelGraph.from_json(read_json(folder / "kernel.json"))
-    network = build_backbone(_proxy(folder), lambda site: build_module(graph, site))
+    network = build_backbone(_proxy(folder), lambda site: build_module(graph, site), _data_shape(folder))
     weights = folder / "weights.safetensors"
     try:
         network.load_state_dict(load_file(weights))
@@ -41,22 +43,51 @@ def load_network(path: str | Path) -> nn.Module:
     return network.eval()
 
 
-def rescore(path: str | Path) -> tuple[float, float]:
+def rescore(path: str | Path, dataset: Dataset | None = None) -> tuple[float, float]:
     """Validation and test accuracy of a run's saved network, computed anew; `metrics.json` has those of the run.
+
+    Args:
+        path: a run's folder, or its `best/`.
+        dataset: the data set it was trained on; None loads it. One made by a function has to be given.
 
     Raises:
         FormatError: as `load_network`.
-        DatasetError: the data set is not there.
+        DatasetError: the data set is not there, or is made by a function, which loading never calls.
     """
-    return score_network(load_network(path), _proxy(best_folder(path)))
+    proxy = _proxy(best_folder(path))
+    if dataset is None and ":" in proxy.dataset and not proxy.dataset.endswith(".npz"):
+        raise DatasetError(
+            f"the network was trained on {proxy.dataset!r}, a function that is not called because a file names it: "
+            "pass dataset=load_dataset(...) if you trust it"
+        )
+    return score_network(load_network(path), proxy, dataset)
 
 
 def _proxy(folder: Path) -> ProxyConfig:
+    try:
+        return ProxyConfig.from_json(_metrics(folder)["proxy"])
+    except (KeyError, TypeError, AttributeError, ConfigError) as error:
+        raise _damaged(folder, error) from error
+
+
+def _data_shape(folder: Path) -> DatasetShape:
+    """The shape of the data as it was saved: loading a network needs no data, and calls nothing that a file names."""
+    saved: Any = _metrics(folder).get("data")
+    try:
+        channels, height, width = (int(size) for size in saved["image_shape"])
+        return DatasetShape((channels, height, width), int(saved["classes"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(folder, error) from error
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
     metrics = read_json(folder / "metrics.json")
     found = metrics.get("format") if isinstance(metrics, dict) else None
     if found != METRICS_FORMAT:
         raise FormatError(f"{str(folder / 'metrics.json')!r} has format {found}: this version reads {METRICS_FORMAT}")
-    try:
-        return ProxyConfig.from_json(metrics["proxy"])
-    except (KeyError, TypeError, AttributeError, ConfigError) as error:
-        raise FormatError(f"{str(folder / 'metrics.json')!r} is damaged ({error!r})") from error
+    checked: dict[str, Any] = metrics
+    return checked
+
+
+def _damaged(folder: Path, error: Exception) -> FormatError:
+    return FormatError(f"{str(folder / 'metrics.json')!r} is damaged ({error!r}): restore it from where it was saved")

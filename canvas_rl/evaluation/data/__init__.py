@@ -2,6 +2,15 @@
 
 from canvas_rl.evaluation.data.dataset import Dataset, Split, make_dataset
 from canvas_rl.evaluation.data.loading import DATASETS, describe_dataset, load_dataset
-from canvas_rl.evaluation.data.spec import DatasetSpec
+from canvas_rl.evaluation.data.spec import DatasetShape, DatasetSpec
 
-__all__ = ["DATASETS", "Dataset", "DatasetSpec", "Split", "describe_dataset", "load_dataset", "make_dataset"]
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "DatasetShape",
+    "DatasetSpec",
+    "Split",
+    "describe_dataset",
+    "load_dataset",
+    "make_dataset",
+]

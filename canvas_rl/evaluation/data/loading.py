@@ -6,7 +6,7 @@ from pathlib import Path
 from canvas_rl.errors import DatasetError, UnknownNameError
 from canvas_rl.evaluation.data.arrays import from_mapping, read_npz
 from canvas_rl.evaluation.data.dataset import Dataset
-from canvas_rl.evaluation.data.spec import DatasetSpec
+from canvas_rl.evaluation.data.spec import DatasetShape, DatasetSpec
 from canvas_rl.registry import Registry, did_you_mean, load_object
 
 DATASETS = Registry(
@@ -45,13 +45,13 @@ def load_dataset(name: str, data_dir: str | Path | None = None, seed: int = 0) -
     return spec.load(folder, seed)
 
 
-def describe_dataset(name: str, data_dir: str | Path | None = None, seed: int = 0) -> tuple[tuple[int, int, int], int]:
+def describe_dataset(name: str, data_dir: str | Path | None = None, seed: int = 0) -> DatasetShape:
     """Image shape and number of classes, without loading where they are known; else as `load_dataset`."""
     if name.endswith(".npz") or ":" in name:
         dataset = load_dataset(name, data_dir, seed)
-        return dataset.image_shape, dataset.classes
+        return DatasetShape(dataset.image_shape, dataset.classes)
     spec = _spec(name)
-    return spec.image_shape, spec.classes
+    return DatasetShape(spec.image_shape, spec.classes)
 
 
 def _spec(name: str) -> DatasetSpec:

@@ -3,8 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from canvas_rl.evaluation.data.dataset import Dataset
+
+
+class DatasetShape(NamedTuple):
+    """What a network has to know of a data set: channels, height and width of an image, and the number of classes."""
+
+    image_shape: tuple[int, int, int]
+    classes: int
 
 
 @dataclass(frozen=True)

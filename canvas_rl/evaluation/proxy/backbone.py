@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from canvas_rl.evaluation.data import Dataset, describe_dataset
+from canvas_rl.evaluation.data import Dataset, DatasetShape, describe_dataset
 from canvas_rl.evaluation.proxy.config import ProxyConfig
 from canvas_rl.evaluation.proxy.residual import MakeKernel
 from canvas_rl.registry import Registry
@@ -37,13 +37,15 @@ def proxy_sites(config: ProxyConfig, dataset: Dataset | None = None) -> tuple[Si
     return tuple(dict.fromkeys(sites))
 
 
-def build_backbone(config: ProxyConfig, make_kernel: MakeKernel, dataset: Dataset | None = None) -> nn.Module:
+def build_backbone(
+    config: ProxyConfig, make_kernel: MakeKernel, dataset: Dataset | DatasetShape | None = None
+) -> nn.Module:
     """The backbone with fresh weights and fresh kernels in its places; draws from torch's global generator.
 
     Args:
         config: backbone and data set.
         make_kernel: gives a new kernel for a site; it is called once for each place.
-        dataset: as in `proxy_sites`.
+        dataset: as in `proxy_sites`; its shape is enough.
 
     Raises:
         UnknownNameError: no such data set or backbone.
@@ -62,7 +64,7 @@ def proxy_fingerprint(config: ProxyConfig, dataset: Dataset) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _describe(config: ProxyConfig, dataset: Dataset | None) -> tuple[tuple[int, int, int], int]:
+def _describe(config: ProxyConfig, dataset: Dataset | DatasetShape | None) -> DatasetShape:
     if dataset is not None:
-        return dataset.image_shape, dataset.classes
+        return DatasetShape(dataset.image_shape, dataset.classes)
     return describe_dataset(config.dataset, config.data_dir, config.data_seed)
