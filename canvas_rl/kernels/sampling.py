@@ -112,7 +112,7 @@ def empty_sample(
 
 
 def debug_sample() -> KernelPack:
-    """The large-kernel-attention kernel, x * FC(dilated depthwise(depthwise(x))) (Guo et al. 2022, arXiv 2202.09741)."""
+    """Large-kernel attention: x * FC(dilated depthwise(depthwise(x))) (Guo et al. 2022, arXiv 2202.09741)."""
     space = SearchSpace(DEFAULT_SITES, SearchOptions(num_primitive_range=(1, 4), max_weighted_ratio=1.0))
     program = ("conv(5x5,d1,depthwise)", "conv(7x7,d3,depthwise)", "fc(C)", "push(0)", "mul(under->top)", "output(1)")
     graph = space.replay(program).graph

@@ -15,8 +15,8 @@ class MnasNet:
     """`(quality / reference quality)^alpha * (latency / reference latency)^beta` (Tan et al. 2019, eq. 2).
 
     The replaced convolution itself has 1. The quality ratio is clipped at 1.1, the latency ratio from below at
-    `fastest` and from above at its inverse. With the defaults, twice the speed is worth two points of quality (four times: four).
-    Dividing by the reference's quality scales all rewards of a run alike.
+    `fastest` and from above at its inverse. With the defaults, twice the speed is worth two points of quality (four
+    times: four). Dividing by the reference's quality scales all rewards of a run alike.
     """
 
     alpha: float = 8.0
