@@ -31,7 +31,7 @@ def write_text(path: Path, text: str) -> None:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise RunError(f"{str(path)!r} can't be written ({error.strerror}): check the folder and the disk") from error
+        raise _unwritable(path, error) from error
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -49,8 +49,12 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise FormatError(f"{str(path)!r} does not exist: expected a file of a canvas_rl run") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FormatError(f"{str(path)!r} can't be read ({error}): it is damaged or not a file of canvas_rl") from error
+
+
+def _unwritable(path: Path, error: OSError) -> RunError:
+    return RunError(f"{str(path)!r} can't be written ({error.strerror}): check the folder and the disk")
 
 
 @contextmanager
@@ -63,7 +67,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     try:
         new = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
-        raise RunError(f"{str(path)!r} can't be written ({error.strerror}): check the folder and the disk") from error
+        raise _unwritable(path, error) from error
     old = new.with_name(new.name + ".old")
     try:
         new.chmod(0o755)
@@ -71,6 +75,10 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         if path.exists():
             os.replace(path, old)
         os.replace(new, path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
     finally:
+        if old.exists() and not path.exists():  # interrupted between the two moves
+            os.replace(old, path)
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
