@@ -146,7 +146,7 @@ def test_files_that_hold_no_kernel_are_refused_in_one_sentence(tmp_path, name, c
 
 
 def test_a_folder_without_a_kernel_is_refused(tmp_path):
-    with pytest.raises(FormatError, match="neither a kernel.json nor a saved kernel"):
+    with pytest.raises(FormatError, match=r"neither a kernel\.json nor a saved kernel"):
         KernelPack.load(tmp_path)
 
 

@@ -135,9 +135,7 @@ def test_a_convolution_used_with_several_sizes_stays():
     shared = conv()
     model = nn.Sequential(conv(), shared, nn.AvgPool2d(2), shared)
     report = auto_place(model, IMAGE)
-    assert [placement.reason for placement in report.left] == [
-        "it is called with several sizes ([4, 4, 4], [4, 8, 8])"
-    ]
+    assert [placement.reason for placement in report.left] == ["it is called with several sizes ([4, 4, 4], [4, 8, 8])"]
 
 
 def test_tied_weights_stay():
