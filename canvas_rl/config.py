@@ -106,7 +106,7 @@ def _check_ratios(options: SearchOptions) -> None:
     for name in ("flops_budget", "params_budget", "memory_budget"):
         value = getattr(options, name)
         if value is not None and not value > 0:
-            raise ConfigError(f"{name} is {value}: expected a ratio above 0, such as 0.5, or none")
+            raise ConfigError(f"{name} is {value}: expected a ratio above 0, such as 0.5, or None")
     if options.min_receptive_size < 1:
         raise ConfigError(f"min_receptive_size is {options.min_receptive_size}: expected at least 1 pixel")
     if options.activation_limit < 1:

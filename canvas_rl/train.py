@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.logging import RichHandler
 
 from canvas_rl.errors import CanvasError
 from canvas_rl.study import SearchSettings, search
-from canvas_rl.study.folder import RunFolder
+from canvas_rl.study.running import resumed_settings
 
 _DESCRIPTION = """Search a kernel that replaces a network's convolutions: faster on this device, as accurate.
 
@@ -34,8 +35,7 @@ def parse(arguments: Sequence[str]) -> SearchSettings:
     known, _ = first.parse_known_args(list(arguments))
     defaults = SearchSettings()
     if known.resume and not {"-h", "--help"} & set(arguments):
-        folder = RunFolder.open(known.run_dir)
-        defaults = folder.settings().replaced(run_dir=folder.path, resume=True)
+        defaults = resumed_settings(known.run_dir)
     return tyro.cli(
         tyro.conf.OmitArgPrefixes[SearchSettings],
         prog="python -m canvas_rl.train",
@@ -47,14 +47,15 @@ def parse(arguments: Sequence[str]) -> SearchSettings:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for input that can't be used."""
-    _configure_logging()
+    console = _console(stderr=True)
+    _configure_logging(console)
     try:
-        result = search(parse(sys.argv[1:] if arguments is None else arguments))
+        result = search(parse(sys.argv[1:] if arguments is None else arguments), progress=console)
     except CanvasError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("ended at once; go on with --resume\n")
+        sys.stderr.write("ended at once: a run that had begun goes on with --resume\n")
         return 130
     output = _console()
     output.print(result.table() if result.rows else "No kernel was measured without failure.")
@@ -69,12 +70,13 @@ def _console(stderr: bool = False) -> Console:
     return console if console.is_terminal else Console(stderr=stderr, width=_WIDTH)
 
 
-def _configure_logging() -> None:
-    handler = RichHandler(console=_console(stderr=True), show_time=False, show_level=False, show_path=False)
+def _configure_logging(console: Console) -> None:
+    handler = RichHandler(console=console, show_time=False, show_level=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     logging.getLogger("canvas_rl").setLevel(logging.INFO)
     logging.getLogger("canvas_rl.placeholder").setLevel(logging.WARNING)  # its report is long; ours names the sites
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the search listens itself: it cleans up, too
     sys.exit(main())

@@ -10,7 +10,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from canvas_rl.codegen import module_class
-from canvas_rl.errors import EvaluationError
 from canvas_rl.evaluation.data import describe_dataset
 from canvas_rl.evaluation.evaluator import FinalResult, KernelEvaluator
 from canvas_rl.evaluation.latency import LatencyConfig, network_latency
@@ -35,7 +34,7 @@ def measure_network(entry: Entry, target: Target, config: LatencyConfig) -> Netw
         network = replace(copy.deepcopy(target.placed), module_class(entry.graph))
         _settle_batch_norms(network, target.example)
         timing = network_latency(network, target.original, target.example, config)
-    except (EvaluationError, RuntimeError) as error:
+    except Exception as error:  # anybody's network may raise anything, and the search's results must not be lost
         logger.warning("the whole network with kernel %s can't be timed: %s", entry.graph.hash[:8], error)
         return None
     return NetworkLatency(timing.latency_s, timing.reference_latency_s)
@@ -43,9 +42,11 @@ def measure_network(entry: Entry, target: Target, config: LatencyConfig) -> Netw
 
 def _settle_batch_norms(network: nn.Module, example: torch.Tensor) -> None:
     """Let batch norms see the network's own activations once: untrained kernels may be far from unit variance."""
-    for layer in network.modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            layer.momentum = 1.0
+    norms = [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return
+    for layer in norms:
+        layer.momentum = 1.0
     training = network.training
     with torch.no_grad():
         network.train()(torch.randn(max(2, len(example)), *example.shape[1:]))

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
+from canvas_rl.errors import EvaluationError
 from canvas_rl.evaluation.evaluator import KernelEvaluator
 from canvas_rl.registration import load_agent
 from canvas_rl.rewards import Reward, make_reward
@@ -39,12 +42,13 @@ class _Plan:
     space: SearchSpace
 
 
-def search(settings: SearchSettings | None = None, *, progress: bool = True, **values: Any) -> SearchResult:
+def search(settings: SearchSettings | None = None, *, progress: bool | Console = True, **values: Any) -> SearchResult:
     """Search a kernel that replaces a network's convolutions.
 
     Args:
-        settings: all settings; None for the defaults.
-        progress: draw a progress bar on standard error.
+        settings: all settings; None for the defaults, or with `resume=True` for those of the run.
+        progress: draw a progress bar, on standard error or on a console of yours (one that also shows the log, so that
+            the two don't write over each other).
         values: single settings by their flat names, such as `agent="random"`, `model="resnet8"`, `evaluations=20`
             or `kernel_sizes=(3,)`; they replace those of `settings`.
 
@@ -54,7 +58,9 @@ def search(settings: SearchSettings | None = None, *, progress: bool = True, **v
     Raises:
         CanvasError: a setting or a file that can't be used; nothing has been written then.
     """
-    settings = (settings or SearchSettings()).replaced(**values)
+    if settings is None:
+        settings = resumed_settings(values.get("run_dir")) if values.get("resume") else SearchSettings()
+    settings = settings.replaced(**values)
     path = settings.run.run_dir or new_path()
     resumed = RunFolder.open(settings.run.run_dir) if settings.run.resume else None
     if resumed is not None:
@@ -75,6 +81,17 @@ def search(settings: SearchSettings | None = None, *, progress: bool = True, **v
             return _Run(plan, folder, evaluator).search(progress)
         finally:
             evaluator.close()
+
+
+def resumed_settings(run_dir: str | Path | None) -> SearchSettings:
+    """The settings with which a run goes on; None takes the newest of `runs/`.
+
+    Raises:
+        RunError: there is no run, or it is not writable.
+        FormatError: its `config.json` is damaged or of another version.
+    """
+    folder = RunFolder.open(None if run_dir is None else Path(run_dir))
+    return folder.settings().replaced(run_dir=folder.path, resume=True)
 
 
 def _make_agent(settings: SearchSettings) -> Agent:
@@ -105,7 +122,7 @@ class _Run:
         self._folder = folder
         self._evaluator = evaluator
 
-    def search(self, progress: bool) -> SearchResult:
+    def search(self, progress: bool | Console) -> SearchResult:
         """Let the agent play until the session is over, then write what was found."""
         plan, folder = self._plan, self._folder
         reference = self._evaluator.reference  # first of all: where it can't be measured, nothing can
@@ -125,10 +142,11 @@ class _Run:
         logger.info("search over: %s", reason)
         return SearchResult(folder.path, rows, reference, reason, summary(session))
 
-    def _play(self, session: SearchSession, stopper: Stopper, progress: bool) -> str:
+    def _play(self, session: SearchSession, stopper: Stopper, progress: bool | Console) -> str:
         """Run the agent; why it ended."""
         total = self._plan.settings.run.evaluations
-        with SearchProgress(total, session.count, hidden=not progress) as bar:
+        console = progress if isinstance(progress, Console) else None
+        with SearchProgress(total, session.count, console, hidden=progress is False) as bar:
             session.on_change = lambda: bar.update(
                 session.count, stopper.elapsed_s, stopper.time_left_s, session.archive.best
             )
@@ -146,6 +164,10 @@ class _Run:
         target, latency = self._plan.target, self._evaluator.config.latency
         rows = tuple(Row(entry, measure_network(entry, target, latency)) for entry in session.archive.entries[:_SHOWN])
         if rows:
-            final = self._evaluator.train(rows[0].entry.graph)
-            self._folder.replace_best(lambda folder: write_best(folder, rows[0], final, self._evaluator))
+            try:
+                final = self._evaluator.train(rows[0].entry.graph)
+            except EvaluationError as error:  # the table is still worth having
+                logger.warning("best/ is not written: %s; --resume tries it again", error)
+            else:
+                self._folder.replace_best(lambda folder: write_best(folder, rows[0], final, self._evaluator))
         return rows

@@ -44,11 +44,13 @@ class RunSettings:
     """continue the run in run_dir from its last checkpoint; settings not given are those of the run"""
 
     def __post_init__(self) -> None:
+        if self.run_dir is not None:
+            object.__setattr__(self, "run_dir", Path(self.run_dir))  # from Python a text will do
         for name in ("evaluations", "workers"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected at least 1")
         if self.time_limit is not None and not self.time_limit > 0:
-            raise ConfigError(f"time_limit is {self.time_limit}: expected seconds above 0, or none")
+            raise ConfigError(f"time_limit is {self.time_limit}: expected seconds above 0, or None")
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}: expected a whole number of at least 0")
 
@@ -84,6 +86,10 @@ class QualitySettings:
     """digits, motifs, cifar10, cifar100, the path of an .npz file, or module:function"""
     data_dir: Path | None = None
     """folder of data files that are not shipped, such as CIFAR's"""
+
+    def __post_init__(self) -> None:
+        if self.data_dir is not None:
+            object.__setattr__(self, "data_dir", Path(self.data_dir))  # from Python a text will do
 
 
 def default_space() -> SearchOptions:

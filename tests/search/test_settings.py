@@ -22,6 +22,11 @@ def test_flat_names_are_distinct():
     assert len(settings.flat()) == sum(len(vars(group)) for group in groups)
 
 
+def test_paths_may_be_text():
+    settings = SearchSettings.of(run_dir="runs/x", data_dir="data")
+    assert (settings.run.run_dir, settings.quality.data_dir) == (Path("runs/x"), Path("data"))
+
+
 def test_unknown_setting_gets_a_hint():
     with pytest.raises(ConfigError, match=r"unknown setting 'evaluation'.*Did you mean 'evaluations'\?"):
         SearchSettings.of(evaluation=3)
