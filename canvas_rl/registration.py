@@ -54,8 +54,9 @@ def load_agent(name: str) -> Any:
 
     Raises:
         UnknownNameError: no agent has that name.
-        RegistrationError: another distribution's `agents` stands in the way.
+        RegistrationError: another distribution's `agents` or `envs` stands in the way.
     """
     if name in AGENTS:
-        check_package("agents")
+        for package in ("envs", "agents"):  # agents build on the environments
+            check_package(package)
     return AGENTS.get(name)

@@ -121,8 +121,10 @@ class KernelEvaluator:
         self.close()
 
     def close(self) -> None:
-        """End all workers."""
+        """End all workers and give back the store's connections."""
         self._pool.close()
+        if self._store:
+            self._store.close()
 
     @cached_property
     def reference(self) -> Measurement:

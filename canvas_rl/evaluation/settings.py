@@ -19,6 +19,11 @@ METHOD_VERSION = 1
 """Raised whenever a change of this package changes figures."""
 
 
+def processor_count() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class EvaluationConfig:
     """How kernels are evaluated."""
@@ -51,7 +56,7 @@ class EvaluationConfig:
         """How many worker processes there will be."""
         if self.workers:
             return self.workers
-        return 1 if self.latency.device == "cuda" else max(1, len(os.sched_getaffinity(0)))
+        return 1 if self.latency.device == "cuda" else processor_count()
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict; `from_json` is its inverse."""

@@ -99,7 +99,7 @@ class MeasurementStore:
         return graph
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; the next use opens new ones."""
         self._engine.dispose()
 
     def _prepare(self) -> None:

@@ -1,12 +1,12 @@
 """The settings of a search: frozen dataclasses from which the command line is made."""
 
-import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from canvas_rl.config import SearchOptions
 from canvas_rl.errors import ConfigError, FormatError
+from canvas_rl.evaluation.settings import processor_count
 from canvas_rl.registry import did_you_mean
 
 FORMAT = 1
@@ -15,7 +15,7 @@ FORMAT = 1
 
 def default_workers() -> int:
     """One worker a core, as each uses one thread, but at most 8."""
-    return max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+    return min(8, processor_count())
 
 
 @dataclass(frozen=True)

@@ -221,6 +221,13 @@ def test_functions_that_fail() -> None:
         load_dataset("no_such_module:function")
 
 
+def test_a_module_that_raises_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "unfinished_data.py").write_text("def images(:")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UnknownNameError, match="'unfinished_data:images' can't be imported"):
+        load_dataset("unfinished_data:images")
+
+
 def test_unknown_name_is_corrected() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'digits'"):
         load_dataset("digit")

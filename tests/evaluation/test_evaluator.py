@@ -132,6 +132,13 @@ def test_store_hits_are_not_measured_again(tmp_path: Path) -> None:
     store.close()
 
 
+def test_closing_gives_back_the_store(tmp_path: Path) -> None:
+    store = MeasurementStore(tmp_path / "store.sqlite")
+    with KernelEvaluator((Site(8, 4, 4),), config=EvaluationConfig(proxy=None), store=store):
+        assert len(list(tmp_path.iterdir())) > 1  # the write-ahead log of an open connection
+    assert [path.name for path in tmp_path.iterdir()] == ["store.sqlite"]
+
+
 def test_retraining_gives_the_network_behind_the_measurement(evaluator: KernelEvaluator, good: Measurement) -> None:
     final = evaluator.train(Planted("good"))
     assert (final.accuracy, final.test_accuracy) == (good.accuracy, good.test_accuracy)

@@ -67,7 +67,7 @@ def _spec(name: str) -> DatasetSpec:
 def _call(path: str) -> Dataset:
     try:
         function = load_object(path)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # a module of the user's may raise anything
         raise UnknownNameError(
             f"data set {path!r} can't be imported ({error}): expected module:function, the module on the Python path"
         ) from None
