@@ -19,8 +19,9 @@ JOBS ?= 2
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(TORCH)
-# A .venv made with the other choice of torch starts over.
+# A .venv made here with the other choice of torch starts over. Environments that were not made here are never cleared.
 OTHER := $(filter-out $(STAMP),$(wildcard $(VENV)/.installed-*))
+MADE := $(VENV)/.made-by-canvas_rl
 SOURCES := $(wildcard canvas_rl envs agents experiments tests)
 
 help: ## Show this help
@@ -34,8 +35,12 @@ setup: $(STAMP) ## Create .venv and install everything (quick when done before)
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 was found: install one, or name it with PYTHON=..." >&2; exit 2; }
 	@case "$(TORCH)" in pinned|user) ;; *) echo "TORCH is '$(TORCH)': expected pinned or user" >&2; exit 2;; esac
-	@test -z "$(OTHER)" && $(BIN)/python -m pip --version >/dev/null 2>&1 \
-		|| $(PYTHON) -m venv --clear $(if $(filter user,$(TORCH)),--system-site-packages) $(VENV)
+	@if test -e $(VENV) && ! test -e $(MADE); then \
+		$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "$(VENV) was not made here and has no pip:" \
+			"install pip there, delete it, or name another environment with VENV=..." >&2; exit 2; }; \
+	elif test -n "$(OTHER)" || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		$(PYTHON) -m venv --clear $(if $(filter user,$(TORCH)),--system-site-packages) $(VENV) && touch $(MADE); \
+	fi
 ifeq ($(TORCH),user)
 	@$(BIN)/python -c 'import torch; print("using torch", torch.__version__)' \
 		|| { echo "TORCH=user needs torch in $(PYTHON) or in $(VENV): install it there, or leave TORCH out" >&2; exit 2; }

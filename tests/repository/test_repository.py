@@ -72,6 +72,17 @@ def test_make_refuses_what_it_cannot_use(arguments, message, tmp_path):
     assert not (tmp_path / "venv").exists()
 
 
+@pytest.mark.parametrize("stamp", [".installed-pinned", ".installed-user"])
+def test_make_never_clears_an_environment_that_it_did_not_make(tmp_path, stamp):
+    (tmp_path / "work.txt").write_text("dear to somebody")
+    (tmp_path / stamp).touch()
+    command = ["make", "-C", str(ROOT), f"VENV={tmp_path}", "--always-make", "setup"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode != 0
+    assert "was not made here and has no pip" in run.stderr
+    assert (tmp_path / "work.txt").exists()
+
+
 def test_files_stay_short():
     long = {str(path): lines for path in SOURCES if (lines := len(path.read_text().splitlines())) > 500}
     assert not long
