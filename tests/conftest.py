@@ -1,4 +1,4 @@
-"""What every test shares: one thread each (tests run side by side) and the `cuda` marker."""
+"""What every test shares: one thread each (tests run side by side), the `cuda` marker and a small search space."""
 
 import os
 
@@ -7,7 +7,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # inherited by the worker process
 import pytest
 import torch
 
+from canvas_rl.config import SearchOptions
+from canvas_rl.space import SearchSpace
+from canvas_rl.symbolic.site import Site
+
 torch.set_num_threads(1)
+
+SMALL = {
+    "allowed_filter": "fc,conv,fold,relu,badd,shift",
+    "kernel_sizes": (3,),
+    "dilated_sizes": (1,),
+    "shift_sizes": (1,),
+    "num_primitive_range": (2, 4),
+    "num_max_width_range": (2, 2),
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -17,3 +30,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("cuda"):
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def space() -> SearchSpace:
+    """A small space whose kernels are quick to build."""
+    return SearchSpace((Site(8, 4, 4), Site(16, 2, 2)), SearchOptions(**SMALL))

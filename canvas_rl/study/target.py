@@ -82,11 +82,10 @@ def make_space(settings: SearchSettings, target: Target, config: EvaluationConfi
     Raises:
         EmptySpaceError: no kernel can meet the options.
     """
-    references = dict.fromkeys(proxy_sites(config.proxy) if config.proxy else (), ReferenceConv())
-    references.update(zip(target.sites, target.references, strict=True))
-    sites = tuple(dict.fromkeys((*target.sites, *references)))
-    space = SearchSpace(sites, settings.space, tuple(references[site] for site in sites))
-    logger.info("search space: %d actions; sites %s", len(space.actions), ", ".join(map(str, sites)))
+    proxies = [site for site in proxy_sites(config.proxy) if site not in target.sites] if config.proxy else []
+    references = (*target.references, *[ReferenceConv()] * len(proxies))
+    space = SearchSpace((*target.sites, *proxies), settings.space, references)
+    logger.info("search space: %d actions; sites %s", len(space.actions), ", ".join(map(str, space.sites)))
     return space
 
 
