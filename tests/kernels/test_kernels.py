@@ -58,6 +58,44 @@ def test_a_script_written_for_canvas_runs():
     canvas.remove_cache()
 
 
+SEED_EXAMPLE = """
+import torch
+from torch import nn
+
+import canvas_rl as canvas
+
+
+class Example(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 64, 3, stride=2, padding=1)
+        self.first = canvas.Placeholder()
+        self.norm = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU()
+        self.second = canvas.Placeholder()
+
+    def forward(self, x):
+        return self.second(self.relu(self.norm(self.first(self.stem(x)))))
+
+
+model = Example()
+canvas.seed(1)
+kernel = canvas.sample(model, torch.randn(1, 3, 224, 224))
+canvas.replace(model, kernel.module)
+assert model(torch.randn(1, 3, 224, 224)).shape == (1, 64, 112, 112)
+print(kernel.torch_code)
+print(f"print(tuple({kernel.name}(64, 112, 112)(torch.randn(1, 64, 112, 112)).shape))")
+"""
+
+
+def test_the_seed_example_runs_as_written_and_its_printed_code_on_its_own(tmp_path):
+    def run(code):
+        command = [sys.executable, "-c", code]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True).stdout
+
+    assert run(run(SEED_EXAMPLE)).strip() == "(1, 64, 112, 112)"
+
+
 def test_the_printed_code_runs_on_its_own_in_a_new_process(tmp_path):
     canvas.seed(3)
     kernel = canvas.empty_sample(**SHORT)
