@@ -42,9 +42,14 @@ class RunFolder:
         Raises:
             RunError: it has a run or other files already, or is no folder.
         """
-        if (path / _CONFIG).exists():
+        try:
+            has_run = (path / _CONFIG).exists()
+            in_the_way = path.exists() and (not path.is_dir() or any(path.iterdir()))
+        except OSError as error:  # such as a name that is too long, or a folder that can't be listed
+            raise RunError(f"{str(path)!r} can't be used ({error.strerror}): choose another --run-dir") from error
+        if has_run:
             raise RunError(f"{str(path)!r} has a run already: continue it with --resume, or choose another --run-dir")
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if in_the_way:
             raise RunError(f"{str(path)!r} exists and is not an empty folder: choose another --run-dir")
 
     @classmethod

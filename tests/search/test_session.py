@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -247,6 +248,12 @@ def test_a_checkpoint_is_never_unpickled(space, kernels, tmp_path, capsys):
     with pytest.raises(FormatError, match="damaged"):
         parts.folder.load_checkpoint(space.fingerprint)
     assert "executed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "/proc/canvas_rl", "/dev/null", "/dev/null/run"])
+def test_a_path_that_no_folder_can_have_is_refused(path):
+    with pytest.raises(RunError, match="choose another --run-dir"):
+        RunFolder.create(Path(path))
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"asked": 3}'])
