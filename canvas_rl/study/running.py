@@ -1,6 +1,7 @@
 """The search itself: from settings to a run folder with a best kernel."""
 
 import logging
+import random
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from rich.console import Console
 
 from canvas_rl.errors import EvaluationError
@@ -60,7 +63,11 @@ def search(settings: SearchSettings | None = None, *, progress: bool | Console =
     """
     if settings is None:
         settings = resumed_settings(values.get("run_dir")) if values.get("resume") else SearchSettings()
-    settings = settings.replaced(**values)
+    with _kept_generators():
+        return _search(settings.replaced(**values), progress)
+
+
+def _search(settings: SearchSettings, progress: bool | Console) -> SearchResult:
     path = settings.run.run_dir or new_path()
     resumed = RunFolder.open(settings.run.run_dir) if settings.run.resume else None
     if resumed is not None:
@@ -98,6 +105,18 @@ def _make_agent(settings: SearchSettings) -> Agent:
     agent_type = load_agent(settings.run.agent)
     agent: Agent = agent_type(agent_config(agent_type.config_type, settings.run.agent_options))
     return agent
+
+
+@contextmanager
+def _kept_generators() -> Iterator[None]:
+    """Leave the caller's global generators (CPU) as they were: building networks and Stable-Baselines3 seed them."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - it is the caller's
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002
 
 
 @contextmanager

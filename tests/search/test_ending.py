@@ -1,6 +1,7 @@
 """The end of a search and the start of the next: nothing that goes wrong there costs what was found."""
 
 import logging
+import random
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 
 import canvas_rl
 from canvas_rl import train
-from canvas_rl.errors import ConfigError, RunError
+from canvas_rl.errors import ConfigError, RunError, UnknownNameError
 from canvas_rl.evaluation.latency import LatencyConfig
 from canvas_rl.evaluation.measurement import Measurement, Status
 from canvas_rl.study import SearchSettings
@@ -67,6 +68,23 @@ def test_python_resumes_with_the_settings_of_the_run(tmp_path):
         canvas_rl.search(resume=True, run_dir=str(folder.path), kernel_sizes=(5,))
     with pytest.raises(RunError, match="no run to resume"):
         canvas_rl.search(resume=True, run_dir=str(tmp_path))
+
+
+def test_global_generators_stay_the_callers(tmp_path):
+    def draw():
+        return torch.rand(1).item(), random.random(), np.random.rand()  # noqa: NPY002
+
+    def seed():
+        torch.manual_seed(5)
+        random.seed(5)
+        np.random.seed(5)  # noqa: NPY002
+
+    seed()
+    expected = draw()
+    seed()
+    with pytest.raises(UnknownNameError):  # after the network was made with the run's seed
+        canvas_rl.search(model="resnet8", dataset="digit", run_dir=tmp_path / "run")
+    assert draw() == expected
 
 
 def test_the_log_and_the_bar_share_a_console(monkeypatch, capsys):
