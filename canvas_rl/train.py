@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     output = _console()
     output.print(result.table() if result.rows else "No kernel was measured without failure.")
-    output.print(f"{result.reason[:1].upper()}{result.reason[1:]}. {result.totals}", highlight=False)
+    output.print(result.summary(), highlight=False)
     output.print(f"Saved in {result.path}", highlight=False)
     return 0
 

@@ -63,6 +63,15 @@ class SearchResult:
         """The best kernel."""
         return self.rows[0].entry if self.rows else None
 
+    def summary(self) -> str:
+        """Why the search ended and what it did, in a line or two."""
+        counts = self.totals
+        statuses = ", ".join(f"{count} {status}" for status, count in counts["statuses"].items())
+        return (
+            f"{self.reason[:1].upper()}{self.reason[1:]}: {counts['evaluations']} evaluations ({statuses}), "
+            f"{counts['store_hits']} of them from the store, {counts['repeats']} repeats."
+        )
+
     def table(self) -> Table:
         """The best kernels beside the convolution that they replace."""
         sites = self.reference.sites
