@@ -158,7 +158,6 @@ class _Run:
                 rows = self._finish(session)
         finally:
             board.close()
-        logger.info("search over: %s", reason)
         return SearchResult(folder.path, rows, reference, reason, summary(session))
 
     def _play(self, session: SearchSession, stopper: Stopper, progress: bool | Console) -> str:
