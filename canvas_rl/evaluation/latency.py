@@ -184,6 +184,8 @@ def _check_output(timed: Call, pristine: nn.Module, example: torch.Tensor, confi
     generator = torch.Generator().manual_seed(int(example.numel()))
     example.copy_(torch.randn(example.shape, generator=generator))
     expected = pristine(example.clone()).float()
+    if not bool(torch.isfinite(expected).all()):
+        raise Rejection(Status.NOT_FINITE, f"the output for fresh inputs in {config.dtype} is not finite")
     difference = (timed(example).float() - expected).norm()
     tolerance = _TOLERANCE[config.torch_dtype] * expected.norm()
     if not bool(difference <= tolerance):

@@ -249,3 +249,22 @@ def test_cuda_timing_without_a_graph_is_noted() -> None:
     config = LatencyConfig(device="cuda", batch_size=8)
     measured = measure_pair(Synchronising(64), planted_kernels.Good(64), (64, 28, 28), config)
     assert "without a CUDA graph" in measured.note
+
+
+class FragileKernel(nn.Module):
+    """Finite for the first input it meets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: float | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        total = float(x.sum())
+        self.first = total if self.first is None else self.first
+        return x if total == self.first else x * torch.nan
+
+
+def test_an_output_that_is_not_finite_for_fresh_inputs_is_named() -> None:
+    with pytest.raises(Rejection, match="not finite") as caught:
+        measure_pair(FragileKernel(), nn.Identity(), (4, 4, 4), LatencyConfig(time_cap_s=0.01))
+    assert caught.value.status is Status.NOT_FINITE
