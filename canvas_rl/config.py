@@ -8,6 +8,18 @@ from canvas_rl.errors import ConfigError
 Range = tuple[int, int]
 
 
+def known_options(options: type[Any], data: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The saved values of an options dataclass, for its constructor.
+
+    Raises:
+        ConfigError: an option that the dataclass does not have.
+    """
+    unknown = set(data) - {field.name for field in fields(options)}
+    if unknown:
+        raise ConfigError(f"unknown {kind} option {sorted(unknown)[0]!r}: was it saved by a newer version?")
+    return data
+
+
 @dataclass(frozen=True)
 class SearchOptions:
     """What kernels may look like. Names and defaults are Canvas's; budgets are ours.
@@ -68,10 +80,7 @@ class SearchOptions:
         Raises:
             ConfigError: an unknown or unusable option.
         """
-        unknown = set(data) - {field.name for field in fields(cls)}
-        if unknown:
-            raise ConfigError(f"unknown search-space option {sorted(unknown)[0]!r}: was it saved by a newer version?")
-        return cls(**data)
+        return cls(**known_options(cls, data, "search-space"))
 
 
 _RANGES = ("num_primitive_range", "num_max_width_range", "num_weighted_range")

@@ -3,12 +3,13 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from canvas_rl.config import known_options
 from canvas_rl.errors import ConfigError, EvaluationError
 from canvas_rl.evaluation.measurement import Rejection, Status
 from canvas_rl.evaluation.timing import Call, PairTiming, time_on_cpu, time_on_cuda
@@ -80,10 +81,7 @@ class LatencyConfig:
         Raises:
             ConfigError: an unknown or unusable option.
         """
-        unknown = set(data) - {field.name for field in fields(cls)}
-        if unknown:
-            raise ConfigError(f"unknown latency option {sorted(unknown)[0]!r}: was it saved by a newer version?")
-        return cls(**data)
+        return cls(**known_options(cls, data, "latency"))
 
 
 def measure_pair(

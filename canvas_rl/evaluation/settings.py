@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from canvas_rl.config import known_options
 from canvas_rl.errors import ConfigError
 from canvas_rl.evaluation.data import Dataset, load_dataset
 from canvas_rl.evaluation.latency import LatencyConfig
@@ -73,10 +74,7 @@ class EvaluationConfig:
         Raises:
             ConfigError: an unknown or unusable option.
         """
-        unknown = set(data) - {item.name for item in fields(cls)}
-        if unknown:
-            raise ConfigError(f"unknown evaluation option {sorted(unknown)[0]!r}: was it saved by a newer version?")
-        values = dict(data)
+        values = dict(known_options(cls, data, "evaluation"))
         if "latency" in values:
             values["latency"] = LatencyConfig.from_json(values["latency"])
         if values.get("proxy") is not None:

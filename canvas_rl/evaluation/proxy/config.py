@@ -1,8 +1,9 @@
 """The options of proxy training: one frozen dataclass, with defaults for each data set."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from canvas_rl.config import known_options
 from canvas_rl.errors import ConfigError
 
 Milestone = tuple[int, float]
@@ -81,10 +82,7 @@ class ProxyConfig:
         Raises:
             ConfigError: an unknown or unusable option.
         """
-        unknown = set(data) - {field.name for field in fields(cls)}
-        if unknown:
-            raise ConfigError(f"unknown proxy option {sorted(unknown)[0]!r}: was it saved by a newer version?")
-        return cls(**data)
+        return cls(**known_options(cls, data, "proxy"))
 
 
 _LARGE: dict[str, Any] = {
