@@ -40,7 +40,7 @@ def parse(arguments: Sequence[str]) -> SearchSettings:
         tyro.conf.OmitArgPrefixes[SearchSettings],
         prog="python -m canvas_rl.train",
         description=_DESCRIPTION,
-        args=list(arguments),
+        args=["None" if argument == "none" else argument for argument in arguments],
         default=defaults,
     )
 

@@ -10,6 +10,7 @@ from canvas_rl.symbolic.site import ReferenceConv, Site
 from canvas_rl.symbolic.size import Size
 
 LIMIT_BATCH, FLOAT_BYTES = 128, 4
+_UNBOUNDED = 1 << 62
 
 
 class Budget:
@@ -17,19 +18,24 @@ class Budget:
 
     Args:
         binding: the sites.
-        references: the convolution replaced at each site of `sites`.
+        references: the convolution replaced at each site of `sites`; None for a site without budgets.
         sites: the sites in the order of `references`; repeated sites keep the cheapest reference.
         options: ratios and the activation limit.
     """
 
     def __init__(
-        self, binding: Binding, sites: Sequence[Site], references: Sequence[ReferenceConv], options: SearchOptions
+        self,
+        binding: Binding,
+        sites: Sequence[Site],
+        references: Sequence[ReferenceConv | None],
+        options: SearchOptions,
     ) -> None:
         self.binding = binding
-        cheapest: dict[Site, tuple[int, int, int]] = {}
+        cheapest: dict[Site, tuple[int, int, int] | None] = dict.fromkeys(sites)
         for site, conv in zip(sites, references, strict=True):
-            cost = (conv.flops(site), conv.params(site), conv.activation(site))
-            cheapest[site] = min(cost, cheapest.get(site, cost))
+            if conv is not None:
+                cost = (conv.flops(site), conv.params(site), conv.activation(site))
+                cheapest[site] = min(cost, cheapest[site] or cost)
         self.reference = tuple(cheapest[site] for site in binding.sites)
         self.ratios = (options.flops_budget, options.params_budget, options.memory_budget)
         self.caps = [self._cap(index, ratio) for index, ratio in enumerate(self.ratios)]
@@ -38,7 +44,9 @@ class Budget:
         self.largest_weight = options.activation_limit // FLOAT_BYTES
 
     def _cap(self, index: int, ratio: float | None) -> tuple[int, ...] | None:
-        return None if ratio is None else tuple(int(cost[index] * ratio) for cost in self.reference)
+        if ratio is None:
+            return None
+        return tuple(_UNBOUNDED if cost is None else int(cost[index] * ratio) for cost in self.reference)
 
     @property
     def active(self) -> bool:

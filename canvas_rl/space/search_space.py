@@ -33,7 +33,8 @@ class SearchSpace:
     Args:
         sites: the places where a kernel must be legal; all of one kind.
         options: what kernels may look like.
-        references: the convolution replaced at each site (default: 3x3, dense); budgets are relative to it.
+        references: the convolution replaced at each site (default: 3x3, dense); budgets are relative to it. None for a
+            site where a kernel must be legal and no budget counts.
 
     Raises:
         PlaceholderError: no site, or sites with different numbers of spatial dims.
@@ -44,7 +45,7 @@ class SearchSpace:
         self,
         sites: Sequence[Site],
         options: SearchOptions | None = None,
-        references: Sequence[ReferenceConv] | None = None,
+        references: Sequence[ReferenceConv | None] | None = None,
     ) -> None:
         check_sites(tuple(sites))
         self.options = options or SearchOptions()
@@ -80,7 +81,7 @@ class SearchSpace:
         """Hex digest of the sites, references and options: equal where actions mean the same."""
         content = [
             [list(site.shape) for site in self.sites],
-            [[reference.kernel_size, reference.groups] for reference in self.references],
+            [reference and [reference.kernel_size, reference.groups] for reference in self.references],
             self.options.to_json(),
             list(self.actions),
         ]

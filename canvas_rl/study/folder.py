@@ -98,14 +98,16 @@ class RunFolder:
         """
         return SearchSettings.from_json(read_json(self.path / _CONFIG))
 
-    def save_settings(self, settings: SearchSettings, fingerprint: str) -> None:
+    def save_settings(self, settings: SearchSettings, fingerprint: str, measured: str) -> None:
         """Write `config.json`, which makes the folder a run.
 
         Args:
             settings: those of the run.
             fingerprint: of its search space.
+            measured: the device, and the fingerprint of how kernels are evaluated.
         """
-        write_json(self.path / _CONFIG, {**settings.to_json(), "space_fingerprint": fingerprint})
+        values = {**settings.to_json(), "space_fingerprint": fingerprint, "measured": measured}
+        write_json(self.path / _CONFIG, values)
 
     def check_settings(self, asked: SearchSettings) -> None:
         """Refuse to resume with settings that would make it another search.
@@ -132,6 +134,19 @@ class RunFolder:
             raise RunError(
                 f"the run in {str(self.path)!r} was made with another search space ({str(saved)[:12]}, now "
                 f"{fingerprint[:12]}): the model or canvas_rl changed, so start a new run with another --run-dir"
+            )
+
+    def check_measured(self, measured: str) -> None:
+        """Refuse to resume where figures would not compare: on another device, with another torch or other data.
+
+        Raises:
+            RunError: the device or the way of evaluating differs.
+        """
+        saved = read_json(self.path / _CONFIG).get("measured")
+        if saved != measured:
+            raise RunError(
+                f"the run in {str(self.path)!r} was measured as {saved!r}, now it would be {measured!r}: resume it on "
+                "the same device with the same torch and data, or start a new run with another --run-dir"
             )
 
     def store_url(self, storage: str | None) -> str:

@@ -144,9 +144,12 @@ class _Run:
     def search(self, progress: bool | Console) -> SearchResult:
         """Let the agent play until the session is over, then write what was found."""
         plan, folder = self._plan, self._folder
+        measured = f"{self._evaluator.device}, {self._evaluator.fingerprint}"
+        if folder.is_run():
+            folder.check_measured(measured)
         reference = self._evaluator.reference  # first of all: where it can't be measured, nothing can
         if not folder.is_run():
-            folder.save_settings(plan.settings, plan.space.fingerprint)
+            folder.save_settings(plan.settings, plan.space.fingerprint, measured)
         stopper = Stopper(plan.settings.run.time_limit)
         board = Board(folder.subfolder("tensorboard"), folder.evaluations())
         parts = Parts(plan.space, self._evaluator, plan.reward, folder, board, stopper)

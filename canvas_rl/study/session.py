@@ -177,6 +177,7 @@ class SearchSession:
         """Outcomes by hash; each kernel is counted and shown as soon as it is measured."""
         by_hash = {graph.hash: graph for graph in graphs}
         earned: dict[str, Outcome] = {}
+        reclaimed, hits = sum(name in self._pending for name in by_hash), self.store_hits
 
         def take(measurement: Measurement) -> None:
             with self._parts.stopper.uninterrupted():
@@ -187,6 +188,7 @@ class SearchSession:
         for measurement in measurements:
             if measurement.kernel not in earned:  # known to the evaluator from before this run
                 take(measurement)
+        self._earlier_hits -= min(reclaimed, self.store_hits - hits)  # they were counted when first asked for
         return earned
 
     def _record(self, graph: KernelGraph, measurement: Measurement) -> Outcome:

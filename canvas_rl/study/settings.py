@@ -31,7 +31,7 @@ class RunSettings:
     time_limit: float | None = 600.0
     """seconds after which the search ends even with evaluations left (the final table comes on top)"""
     seed: int = 0
-    """everything random follows from it"""
+    """all that is random in the search follows from it; the trainings of kernels have a fixed seed of their own"""
     reward: str = "mnasnet"
     """what a measurement is worth: mnasnet is quality times a power of the latency ratio"""
     workers: int = field(default_factory=default_workers)

@@ -77,13 +77,13 @@ def evaluation_config(settings: SearchSettings, spatial_dims: int) -> Evaluation
 
 
 def make_space(settings: SearchSettings, target: Target, config: EvaluationConfig) -> SearchSpace:
-    """The search space: kernels legal at the network's sites and at those of the proxy backbone.
+    """The search space: kernels legal at the network's sites, where budgets count, and at those of the proxy backbone.
 
     Raises:
         EmptySpaceError: no kernel can meet the options.
     """
     proxies = [site for site in proxy_sites(config.proxy) if site not in target.sites] if config.proxy else []
-    references = (*target.references, *[ReferenceConv()] * len(proxies))
+    references = (*target.references, *[None] * len(proxies))
     space = SearchSpace((*target.sites, *proxies), settings.space, references)
     logger.info("search space: %d actions; sites %s", len(space.actions), ", ".join(map(str, space.sites)))
     return space

@@ -176,6 +176,16 @@ def test_free_sizes_use_the_budget_and_keep_it():
         assert 0.03 < used <= 0.06
 
 
+def test_a_site_without_a_reference_has_no_budget():
+    options = SearchOptions(num_primitive_range=(1, 3), max_weighted_ratio=1.0, flops_budget=0.12)
+    bounded = SearchSpace([RESNET[0], Site(16, 8, 8)], options)
+    assert not bounded.is_legal(bounded.start(), bounded.actions.index("conv(5x5,d1,depthwise)"))  # 25 / (9 * 16)
+    free = SearchSpace([RESNET[0], Site(16, 8, 8)], options, [ReferenceConv(), None])
+    assert free.is_legal(free.start(), free.actions.index("conv(5x5,d1,depthwise)"))
+    assert not free.is_legal(free.start(), free.actions.index("conv(3x3,d1,C)"))
+    assert free.fingerprint != bounded.fingerprint
+
+
 def test_the_group_count_is_global():
     space = SearchSpace(RESNET, SearchOptions(num_primitive_range=(1, 9)))
     state = space.replay(["group(0,4)", "fc(C)"])

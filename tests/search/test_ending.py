@@ -63,7 +63,7 @@ def test_a_network_that_raises_anything_is_left_out_with_a_warning(entry, caplog
 
 def test_python_resumes_with_the_settings_of_the_run(tmp_path):
     folder = RunFolder.create(tmp_path / "run")
-    folder.save_settings(SearchSettings.of(agent="random", kernel_sizes=(3,)), "0")
+    folder.save_settings(SearchSettings.of(agent="random", kernel_sizes=(3,)), "0", "cpu, 0")
     with pytest.raises(RunError, match=r"made with kernel_sizes \(3,\), not \(5,\)"):
         canvas_rl.search(resume=True, run_dir=str(folder.path), kernel_sizes=(5,))
     with pytest.raises(RunError, match="no run to resume"):

@@ -173,6 +173,7 @@ def test_resumed_after_an_interruption_nothing_is_evaluated_or_counted_twice(spa
     assert all(outcome.reward > 0 for outcome in outcomes)
     assert resumed.count == 8
     assert other.paid == [graph.hash for graph in kernels[6:8]]
+    assert resumed.store_hits == 0  # the run itself had measured what was asked for again
     with pytest.raises(SearchOver, match="all 12"):
         resumed.judge(kernels[8:20])
     assert resumed.count == 12
