@@ -40,7 +40,8 @@ def generate_source(graph: KernelGraph) -> str:
         f"        n, {', '.join(arguments)} = x.shape",
         *_indent(_forward(graph, scopes)),
     ]
-    return _HEADER + "\n\n" + "\n".join(lines) + "\n"
+    body = "\n".join(lines) + "\n"
+    return _HEADER + (_FUNCTIONAL if "F." in body else "") + "\n\n" + body
 
 
 def _emit(graph: KernelGraph) -> list[Scope]:
