@@ -13,10 +13,8 @@ from canvas_rl.symbolic.shape import Shape
 from canvas_rl.symbolic.site import Site
 from canvas_rl.symbolic.size import Size
 
-_HEADER = """import torch
-from torch import nn
-from torch.nn import functional as F
-"""
+_HEADER = "import torch\nfrom torch import nn\n"
+_FUNCTIONAL = "from torch.nn import functional as F\n"
 
 
 def generate_source(graph: KernelGraph) -> str:
