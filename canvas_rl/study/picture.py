@@ -24,7 +24,7 @@ def draw(graph: "KernelGraph") -> Pixels:
 
     Primitives with learned weights are orange. A box is one row below the lowest of its operands.
     """
-    from PIL import Image, ImageDraw  # comes with tensorboard; not needed by anything else
+    from PIL import Image, ImageDraw  # only pictures need it
 
     rows = _rows(graph)
     places = _places(rows)
