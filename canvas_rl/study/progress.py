@@ -3,7 +3,7 @@
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from canvas_rl.study.archive import Entry, describe
 
@@ -24,8 +24,7 @@ class SearchProgress:
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]} · left {task.fields[left]} ·"),
-            TextColumn("best {task.fields[best]} · elapsed"),
-            TimeElapsedColumn(),
+            TextColumn("best {task.fields[best]}"),
             console=console or Console(stderr=True),
             disable=hidden,
         )
