@@ -68,8 +68,8 @@ class SearchResult:
         counts = self.totals
         statuses = ", ".join(f"{count} {status}" for status, count in counts["statuses"].items())
         return (
-            f"{self.reason[:1].upper()}{self.reason[1:]}: {counts['evaluations']} evaluations ({statuses}), "
-            f"{counts['store_hits']} of them from the store, {counts['repeats']} repeats."
+            f"{self.reason[:1].upper()}{self.reason[1:]}. Kernels: {counts['evaluations']} ({statuses}), of these "
+            f"{counts['store_hits']} from the store; {counts['repeats']} repeats on top."
         )
 
     def table(self) -> Table:
