@@ -41,6 +41,10 @@ class FormatError(CanvasError, ValueError):
     """A saved file is damaged, or was written by an older or newer version that can't be read."""
 
 
+class SamplingTimeout(CanvasError, TimeoutError):
+    """`sample` did not finish a kernel within its timeout."""
+
+
 class IllegalActionError(CanvasError, ValueError):
     """An action was applied that the mask forbids."""
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from canvas_rl.errors import CanvasError, FormatError
+from canvas_rl.errors import CanvasError, FormatError, PlaceholderError
 from canvas_rl.ir.graph import KernelGraph, Node
 from canvas_rl.ir.verify import verify
 from canvas_rl.primitives import primitive_from_json
@@ -40,7 +40,7 @@ def graph_from_json(data: Any) -> KernelGraph:
         graph = KernelGraph(
             _nodes(data["nodes"]),
             spatial_fixed=_typed(data["spatial_fixed"], bool),
-            sites=tuple(Site(*_integers(shape)) for shape in data["sites"]),
+            sites=tuple(_site(shape) for shape in data["sites"]),
             program=tuple(_typed(name, str) for name in data["program"]),
         )
         verify(graph)
@@ -87,11 +87,18 @@ def _nodes(items: Any) -> tuple[Node, ...]:
     return tuple(nodes)
 
 
+def _site(shape: Any) -> Site:
+    try:
+        return Site(*_integers(shape))
+    except PlaceholderError as error:
+        raise FormatError(f"the kernel's JSON is damaged: {error}") from error
+
+
 def _integers(values: Any) -> tuple[int, ...]:
     return tuple(_typed(value, int) for value in _typed(values, list))
 
 
 def _typed(value: Any, kind: type) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise FormatError(f"the kernel's JSON is damaged: {value!r} is no {kind.__name__}")
+        raise FormatError(f"the kernel's JSON is damaged: {str(value)[:40]!r} is no {kind.__name__}")
     return value

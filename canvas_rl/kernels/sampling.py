@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from canvas_rl.config import SearchOptions
-from canvas_rl.errors import CanvasError, ConfigError, PlaceholderError
+from canvas_rl.errors import ConfigError, PlaceholderError, SamplingTimeout
 from canvas_rl.ir import KernelGraph
 from canvas_rl.kernels.pack import KernelPack
 from canvas_rl.placeholder import ExampleInput, get_placeholders, sites_of
@@ -16,10 +16,6 @@ from canvas_rl.space import SearchSpace
 from canvas_rl.symbolic.site import ReferenceConv, Site
 
 DEFAULT_SITES = (Site(64, 56, 56), Site(128, 28, 28), Site(256, 14, 14), Site(512, 7, 7))
-
-
-class SamplingTimeout(CanvasError, TimeoutError):
-    """`sample` did not finish a kernel within its timeout."""
 
 
 class _Randomness:

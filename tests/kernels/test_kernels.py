@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import canvas_rl as canvas
-from canvas_rl.errors import CanvasError, ConfigError, EmptySpaceError, FormatError, PlaceholderError
-from canvas_rl.kernels import KernelPack, SamplingTimeout
+from canvas_rl.errors import CanvasError, ConfigError, EmptySpaceError, FormatError, PlaceholderError, SamplingTimeout
+from canvas_rl.kernels import KernelPack
 
 SHORT = {"num_primitive_range": (2, 6)}
 
