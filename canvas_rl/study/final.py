@@ -15,6 +15,7 @@ from canvas_rl.evaluation.evaluator import FinalResult, KernelEvaluator
 from canvas_rl.evaluation.latency import LatencyConfig, network_latency
 from canvas_rl.evaluation.measurement import Measurement
 from canvas_rl.files import write_json
+from canvas_rl.ir import KernelGraph
 from canvas_rl.kernels import KernelPack
 from canvas_rl.placeholder import replace
 from canvas_rl.study.archive import Entry
@@ -53,6 +54,14 @@ def _settle_batch_norms(network: nn.Module, example: torch.Tensor) -> None:
     network.train(training)
 
 
+def write_kernel(folder: Path, graph: KernelGraph) -> None:
+    """Write what is known of a kernel while the search goes on: its graph, source and Graphviz text."""
+    pack = KernelPack(graph)
+    write_json(folder / "kernel.json", graph.to_json())
+    pack.save_torch_code(folder / "kernel.py")
+    pack.save_graphviz_code(folder / "kernel.dot")
+
+
 def write_best(folder: Path, row: Row, final: FinalResult, evaluator: KernelEvaluator) -> None:
     """Write a kernel, its trained proxy network and its figures.
 
@@ -62,10 +71,7 @@ def write_best(folder: Path, row: Row, final: FinalResult, evaluator: KernelEval
         final: its trained proxy network.
         evaluator: that measured it.
     """
-    pack = KernelPack(row.entry.graph)
-    write_json(folder / "kernel.json", row.entry.graph.to_json())
-    pack.save_torch_code(folder / "kernel.py")
-    pack.save_graphviz_code(folder / "kernel.dot")
+    write_kernel(folder, row.entry.graph)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in final.network.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
     write_json(folder / "metrics.json", metrics(row, final, evaluator.reference, evaluator))

@@ -14,6 +14,7 @@ from canvas_rl.session import Outcome, SearchOver, Snapshot
 from canvas_rl.space import SearchSpace
 from canvas_rl.study.archive import Archive, Entry, describe
 from canvas_rl.study.board import Board
+from canvas_rl.study.final import write_kernel
 from canvas_rl.study.folder import RunFolder
 from canvas_rl.study.stopping import Stopper
 
@@ -202,6 +203,7 @@ class SearchSession:
         entry = Entry(graph, measurement, reward)
         if self.archive.add(entry):
             self._parts.board.best(entry, self.count)
+            self._parts.folder.replace_best(lambda folder: write_kernel(folder, graph))
             logger.info("evaluation %d: best so far, %s", self.count, describe(entry))
         self._parts.board.counts(self.statuses, self.store_hits, self.repeats, self.count)
         self.on_change()

@@ -7,6 +7,7 @@ import pytest
 from canvas_rl.errors import FormatError, RunError
 from canvas_rl.evaluation.analytic import AnalyticEvaluator
 from canvas_rl.evaluation.measurement import Measurement, Status
+from canvas_rl.kernels import load_kernel
 from canvas_rl.rewards import make_reward
 from canvas_rl.session import SearchOver, Snapshot
 from canvas_rl.study.folder import RunFolder
@@ -102,6 +103,13 @@ def test_a_kernel_seen_in_an_earlier_batch_is_a_repeat_and_costs_nothing(space, 
     assert outcome.repeated
     assert outcome.reward == 0.0
     assert len(evaluator.paid) == session.count == 3
+
+
+def test_the_best_kernel_so_far_can_be_loaded_while_the_search_goes_on(space, kernels, tmp_path):
+    session, _, _ = make(space, tmp_path)
+    session.judge(kernels[:6])
+    assert load_kernel(tmp_path).graph == session.archive.best.graph
+    assert not (tmp_path / "best" / "weights.safetensors").exists()  # they come at the end
 
 
 def test_store_hits_count_as_evaluations(space, kernels, tmp_path):
