@@ -100,8 +100,8 @@ class _Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs."""
-        return self._process.poll() is None
+        """Whether the process runs; one that was killed may keep threads for a while before it can be waited for."""
+        return self._process.poll() is None and not self._dying()
 
     @property
     def process_id(self) -> int:
@@ -148,6 +148,13 @@ class _Worker:
         self._process.wait()
         self.connection.close()
         self._errors.close()
+
+    def _dying(self) -> bool:
+        try:
+            state = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+        except (OSError, IndexError):
+            return False  # the system does not tell
+        return state in ("Z", "X")
 
     def _memory(self) -> int:
         """Resident bytes; 0 where the system does not tell."""
