@@ -151,13 +151,20 @@ class Branch:
         self._last = _Steps(self._ending_steps(routes.last(state)))
 
     def plan(self, top: Primitive) -> Plan | None:
-        """The first route to the end that is found, after a primitive on top."""
+        """The first route to the end that is found, after a primitive on top.
+
+        The last primitive is searched exactly, that after a push of the input included.
+        """
         walked: list[_Step] = []
         branch, primitive = self, top
         plan: Plan | None = None
         while True:
             if branch._ends:
                 plan = ()
+                break
+            last = branch._last.first(primitive)
+            if last is not None:
+                plan = (last.index, *(last.plan or ()))
                 break
             step = branch._next.first(primitive)
             if step is None:
@@ -170,12 +177,7 @@ class Branch:
         for step in reversed(walked):
             plan = None if plan is None else (step.index, *plan)
             step.state, step.plan = None, plan
-        return self._last_step(top) if plan is None else plan
-
-    def _last_step(self, top: Primitive) -> Plan | None:
-        """The last primitive, searched exactly."""
-        step = self._last.first(top)
-        return None if step is None else (step.index,)
+        return plan
 
     def _steps(self, indices: Iterable[int]) -> Iterator[_Step]:
         moves = self._moves
@@ -193,6 +195,9 @@ class Branch:
         """Steps after which the kernel can end; of those with the same effect only one needs a look."""
         moves, refused = self._moves, set[tuple[Any, ...]]()
         for index in indices:
+            if moves.machine.actions.actions[index].push is not None:
+                yield from self._ending_push(index)
+                continue
             change = moves.change(index)
             if isinstance(change, str) or moves.effect(change) in refused:
                 continue
@@ -201,6 +206,17 @@ class Branch:
                 refused.add(moves.effect(change))
             else:
                 yield _Step(index, change.bound.primitive, after)
+
+    def _ending_push(self, index: int) -> Iterator[_Step]:
+        """A push of the input after which one primitive ends the kernel."""
+        if self._moves.refused_push(0) is not None:
+            return
+        after = self._moves.after_push(index, 0)
+        last = self._finisher.branch(after)._last.first(after.top.primitive)
+        if last is not None:
+            step = _Step(index, None, after)
+            step.plan = (last.index,)
+            yield step
 
 
 def _signature(machine: Machine, state: State) -> tuple[Any, ...]:

@@ -33,7 +33,7 @@ class Routes:
         self._weighted += tuple(self._windows(",C)"))
         self._weighted += tuple(self._mixes())
         self._last = {
-            1: self._of("Fold", "Mix", "FC", "Group", "Convolution"),
+            1: (*self._of("Fold", "Mix", "FC", "Group", "Convolution"), *self._push_zero),
             2: self._of(*ARITHMETIC, "BMM"),
         }
         self.can_fold = bool(self._of("Fold"))
@@ -84,6 +84,7 @@ class Routes:
         ready = top.numel() is self.machine.input.shape.numel()
         if not ready:
             yield from self._of_names("fc(C)")
+            yield from self._folds_to_size(top)
             yield from self._toward(state, self.machine.input.shape, self._push_zero)
         if not self.machine.reaches(state, state.stack[-1]):
             yield from self._wider_field(state)
@@ -134,12 +135,37 @@ class Routes:
 
     def _join(self, state: State) -> Iterator[int]:
         """Join the top two tensors, after folding the top where that is needed."""
+        if state.stack[-1] == state.stack[-2]:  # few primitives take a tensor twice: make the two different
+            yield from self._bmm
+            yield from self._unary
+            yield from self._weighted
+            yield from self._group_fold
         under, top = (state.nodes[tensor].shape for tensor in state.stack[-2:])
         into_top = top == self.machine.input.shape or len(top.dims()) < len(under.dims())
         for label in ("under->top", "top->under") if into_top else ("top->under", "under->top"):
             yield from self._joins_into[label]
         yield from self._toward(state, under, ())
         yield from self._bmm
+
+    def _folds_to_size(self, shape: Shape) -> Iterator[int]:
+        """Fold what makes the top as large as the output."""
+        wanted = self.machine.input.shape.numel()
+        for dims in _fold_sets(shape):
+            rest = product(
+                tuple(size for dim, size in zip(shape.dims(), shape.sizes(), strict=True) if dim not in dims)
+            )
+            if rest is wanted:
+                yield from self._fold_first(dims)
+                return
+
+    def _fold_first(self, dims: tuple[Dim, ...]) -> Iterator[int]:
+        """Fold the first of some dims, together with its pair where that is among them."""
+        pairs = (("H", "W"), ("KH", "KW"))
+        pair = next((p for p in pairs for g in (0, 1) if {Dim(g, s) for s in p} <= set(dims)), None)
+        first = dims[0]
+        slots = "".join(pair) if pair and first.slot in pair else first.slot
+        yield from self._fold_actions(f"{first.group}.{slots}")
+        yield from self._fold_actions(str(first))
 
     def _toward(self, state: State, target: Shape, then: tuple[int, ...]) -> Iterator[int]:
         """Fold the top until it can be broadcast to a target; `then` once it can."""
@@ -153,13 +179,7 @@ class Routes:
         if not dims:
             yield from then
             return
-        pair = next(
-            (p for p in (("H", "W"), ("KH", "KW")) for g in (0, 1) if {Dim(g, s) for s in p} <= set(dims)), None
-        )
-        first = dims[0]
-        slots = "".join(pair) if pair and first.slot in pair else first.slot
-        yield from self._fold_actions(f"{first.group}.{slots}")
-        yield from self._fold_actions(str(first))
+        yield from self._fold_first(dims)
 
     def _fold_actions(self, name: str) -> Iterator[int]:
         for kind in ("avg", "max"):
