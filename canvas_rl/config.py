@@ -7,6 +7,9 @@ from canvas_rl.errors import ConfigError
 
 Range = tuple[int, int]
 
+MOST_PRIMITIVES = 100
+"""No kernel is longer: a search for longer ones would hang rather than find anything."""
+
 
 def known_options(options: type[Any], data: dict[str, Any], kind: str) -> dict[str, Any]:
     """The saved values of an options dataclass, for its constructor.
@@ -91,8 +94,8 @@ def _check_ranges(options: SearchOptions) -> None:
         value = getattr(options, name)
         if len(value) != 2 or not all(isinstance(bound, int) for bound in value):
             raise ConfigError(f"{name} is {value}: expected two whole numbers, the least and the most")
-        if not lowest <= value[0] <= value[1]:
-            raise ConfigError(f"{name} is {value}: expected {lowest} <= least <= most")
+        if not lowest <= value[0] <= value[1] <= MOST_PRIMITIVES:
+            raise ConfigError(f"{name} is {value}: expected {lowest} <= least <= most <= {MOST_PRIMITIVES}")
 
 
 def _check_sizes(options: SearchOptions) -> None:

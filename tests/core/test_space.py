@@ -246,6 +246,7 @@ def test_options_that_no_kernel_meets_are_refused_at_once_by_name(case):
         ({"allowed_filter": "con,cnov"}, "cnov.*Did you mean"),
         ({"necessary_filter": "fc,,bmm"}, "empty entry"),
         ({"num_primitive_range": (5, 2)}, "num_primitive_range"),
+        ({"num_primitive_range": (1000, 2000)}, "most <= 100"),
         ({"kernel_sizes": (4,)}, "odd"),
         ({"kernel_sizes": (3, 3)}, "different"),
         ({"max_weighted_ratio": 1.5}, "from 0 to 1"),
