@@ -70,7 +70,8 @@ class _Worker:
             start_new_session=True,
         )
         theirs.close()
-        self.connection.send(settings)
+        with contextlib.suppress(OSError):  # one that died at once shows when it should be ready
+            self.connection.send(settings)
         self.ready = False
         self.job: int | None = None
         self.jobs_done = 0
