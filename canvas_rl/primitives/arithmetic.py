@@ -5,28 +5,32 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from canvas_rl.errors import GraphError
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, require
 from canvas_rl.primitives.emission import Scope, reshaped
+from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.symbolic.constraints import Constraint
 from canvas_rl.symbolic.shape import Shape
 from canvas_rl.symbolic.size import ONE, Size, product
 
 
 class Operation(NamedTuple):
-    """An arithmetic operation: Canvas's name, the PyTorch expression, whether operands commute."""
+    """An arithmetic operation: Canvas's name, the PyTorch expression, what it is in numpy, whether operands commute."""
 
     family: str
     code: str
+    reference: np.ufunc
     commutative: bool
 
 
 OPERATIONS = {
-    "add": Operation("BAdd", "{l} + {r}", True),
-    "sub": Operation("BSub", "{l} - {r}", False),
-    "mul": Operation("BMul", "{l} * {r}", True),
-    "max": Operation("BMax", "torch.maximum({l}, {r})", True),
-    "min": Operation("BMin", "torch.minimum({l}, {r})", True),
+    "add": Operation("BAdd", "{l} + {r}", np.add, True),
+    "sub": Operation("BSub", "{l} - {r}", np.subtract, False),
+    "mul": Operation("BMul", "{l} * {r}", np.multiply, True),
+    "max": Operation("BMax", "torch.maximum({l}, {r})", np.maximum, True),
+    "min": Operation("BMin", "torch.minimum({l}, {r})", np.minimum, True),
 }
 
 
@@ -76,6 +80,13 @@ class Arithmetic(Primitive):
 
     def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:
         return (out.numel(),)
+
+    def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
+        first, _, last = (work.numel(part) for part in self._split(work.inputs[1]))
+        x, y = (value.reshape(len(value), first, -1, last) for value in values)
+        places = [place % x.shape[2] for place in range(y.shape[2])]
+        result = work.apply(OPERATIONS[self.operation].reference, x[:, :, places], y)
+        return result.reshape(work.shape(len(y)))
 
     def emit(self, scope: Scope) -> None:
         (left, right), (lhs, rhs) = scope.args, scope.inputs

@@ -9,6 +9,7 @@ from canvas_rl.config import SearchOptions
 from canvas_rl.errors import GraphError
 from canvas_rl.primitives.emission import Scope
 from canvas_rl.primitives.receptive import Field
+from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.symbolic.constraints import Constraint
 from canvas_rl.symbolic.shape import Dim, Shape
 from canvas_rl.symbolic.size import Size, parse, symbol
@@ -79,6 +80,16 @@ class Primitive(ABC):
     def pointless(self, producers: tuple["Primitive", ...]) -> str | None:
         """Why applying it right after the primitives that made its operands makes no sense; None if it does."""
         return None
+
+    @abstractmethod
+    def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
+        """The result from the definition, in numpy and the operands' precision; shares nothing with `emit`.
+
+        Args:
+            values: the operands, [N, *dims]; for Input the kernel's input.
+            weights: the learned tensors, in the order and with the sizes of `weights`.
+            work: shapes and sizes, and the count of what is done.
+        """
 
     @abstractmethod
     def emit(self, scope: Scope) -> None:

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, require
 from canvas_rl.primitives.emission import Scope, reshaped, root
 from canvas_rl.primitives.receptive import Field
+from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.symbolic.shape import SPATIAL, Shape
 from canvas_rl.symbolic.size import Size, constant
 
@@ -62,6 +65,14 @@ class BMM(Primitive):
         joined = Field.union(*fields)
         everywhere = (SPATIAL in (inputs[0][self.lhs].kind, inputs[1][self.rhs].kind)) or self.softmax
         return joined.everywhere(everywhere, everywhere)
+
+    def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
+        left, right = work.matrix(0, values[0]), work.matrix(1, values[1])
+        equation = f"n{'ka' if self.lhs == 0 else 'ak'},n{'kb' if self.rhs == 0 else 'bk'}->nab"
+        root = np.sqrt(left.shape[1 + self.lhs]).astype(left.dtype)
+        result = work.apply(np.divide, work.contract(equation, left, right), root)
+        result = work.softmax(result, 2) if self.softmax else result
+        return result.reshape(work.shape(len(result)))
 
     def emit(self, scope: Scope) -> None:
         left, right = (

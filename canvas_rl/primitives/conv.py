@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any
+
+import numpy as np
 
 from canvas_rl.primitives.base import Family, FamilyContext, Fresh, Primitive, Template, Typed, Weight, require
 from canvas_rl.primitives.emission import Scope, reshaped
 from canvas_rl.primitives.fc import channel_groups
 from canvas_rl.primitives.receptive import Field
+from canvas_rl.primitives.reference import Array, Calculation, neighbour
 from canvas_rl.symbolic.constraints import Constraint
 from canvas_rl.symbolic.shape import Shape
 from canvas_rl.symbolic.size import CHANNELS, ONE, Size, constant, parse
@@ -80,6 +84,20 @@ class Convolution(Primitive):
 
     def receptive(self, fields: tuple[Field, ...], inputs: tuple[Shape, ...]) -> Field:
         return fields[0].grow(self.kh // 2 * self.dilation, self.kw // 2 * self.dilation)
+
+    def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
+        channel, spatial = work.inputs[0]
+        height, width = (work.integer(spatial.size(slot) or ONE) for slot in ("H", "W"))
+        x = values[0].reshape(len(values[0]), -1, height, width)
+        groups = x.shape[1] if self.depthwise else work.integer(channel_groups(channel))
+        x, weight = x.reshape(len(x), groups, -1, height, width), weights[0].reshape(groups, -1, *weights[0].shape[1:])
+        parts = []
+        for i, j in product(range(self.kh), range(self.kw)):
+            seen = neighbour(x, 3, (i - self.kh // 2) * self.dilation)
+            seen = neighbour(seen, 4, (j - self.kw // 2) * self.dilation)
+            parts.append(work.contract("ngihw,goi->ngohw", seen, weight[..., i, j]))
+        result: Array = np.sum(parts, axis=0)
+        return result.reshape(work.shape(len(x)))
 
     def emit(self, scope: Scope) -> None:
         shape = scope.inputs[0]

@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, Weight, require
 from canvas_rl.primitives.emission import Scope, reshaped
+from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.symbolic.constraints import Constraint
 from canvas_rl.symbolic.shape import Group, Shape
 from canvas_rl.symbolic.size import CHANNELS, ONE, Size, constant, parse
@@ -38,6 +41,12 @@ class FC(Primitive):
 
     def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:
         return (constant(2) * out.numel() * self.weights(inputs)[0].fan_in,)
+
+    def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
+        groups, (rows, share) = work.numel((channel_groups(work.inputs[0].first),)), weights[0].shape
+        x, weight = work.matrix(0, values[0]), weights[0].reshape(groups, rows // groups, share)
+        parts = [work.contract("oi,nip->nop", weight[g], x[:, g * share : (g + 1) * share]) for g in range(groups)]
+        return np.concatenate(parts, axis=1).reshape(work.shape(len(x)))
 
     def emit(self, scope: Scope) -> None:
         shape = inputs = scope.inputs[0]

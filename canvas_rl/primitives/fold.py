@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, json_dims, require
 from canvas_rl.primitives.emission import Scope
 from canvas_rl.primitives.receptive import Field
+from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.primitives.selection import PAIRS, SINGLE_DIMS, check_present, check_window, listed
 from canvas_rl.primitives.softmax import Softmax
 from canvas_rl.symbolic.shape import Dim, Shape
@@ -46,6 +49,13 @@ class Fold(Primitive):
         if isinstance(before, Softmax) and self.kind == "avg" and before.dim in self.dims:
             return "the average of a Softmax over its own dim is constant"
         return None
+
+    def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
+        axes = tuple(work.inputs[0].axis(dim) for dim in self.dims)
+        folded = work.fold(np.add if self.kind == "avg" else np.maximum, values[0], axes)
+        if self.kind == "avg":  # n - 1 additions and this division: n operations, as counted
+            folded = folded * folded.size / values[0].size
+        return folded.reshape(work.shape(len(folded)))
 
     def emit(self, scope: Scope) -> None:
         axes = tuple(scope.inputs[0].axis(dim) for dim in self.dims)

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from canvas_rl.primitives.base import Family, FamilyContext, Fresh, Primitive, Template, Typed, require
 from canvas_rl.primitives.emission import Scope, reshaped
+from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.symbolic.constraints import Constraint
 from canvas_rl.symbolic.shape import Dim, Shape
 from canvas_rl.symbolic.size import Size, constant, parse
@@ -36,6 +39,13 @@ class Group(Primitive):
 
     def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:
         return ()
+
+    def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
+        axis, factor = work.inputs[0].axis(Dim(self.where, "C")), work.integer(self.factor)
+        rest = values[0].shape[axis] // factor
+        channels = np.arange(factor)[:, None] * rest + np.arange(rest)
+        result: Array = values[0].take(channels, axis=axis)
+        return result.reshape(work.shape(len(result)))
 
     def emit(self, scope: Scope) -> None:
         scope.assign(reshaped(scope.args[0], scope.inputs[0].sizes(), scope.out.sizes()))

@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, require
 from canvas_rl.primitives.emission import Scope, reshaped
+from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.symbolic.shape import CHANNEL, Shape, input_shape
 from canvas_rl.symbolic.size import Size
 
@@ -25,6 +28,9 @@ class Input(Primitive):
 
     def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:
         return ()
+
+    def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
+        return values[0]
 
     def emit(self, scope: Scope) -> None:
         scope.assign("x")
@@ -57,6 +63,11 @@ class Output(Primitive):
 
     def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:
         return ()
+
+    def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
+        matrix = work.matrix(0, values[0])
+        ordered = np.swapaxes(matrix, 1, 2) if self.swapped else matrix
+        return ordered.reshape(work.shape(len(matrix)))
 
     def emit(self, scope: Scope) -> None:
         shape, name = scope.inputs[0], scope.args[0]

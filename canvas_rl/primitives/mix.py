@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Any
+
+import numpy as np
 
 from canvas_rl.primitives.base import (
     Family,
@@ -19,6 +22,7 @@ from canvas_rl.primitives.base import (
 )
 from canvas_rl.primitives.emission import Scope, root
 from canvas_rl.primitives.receptive import Field
+from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.primitives.selection import check_present, listed, selected, selections
 from canvas_rl.symbolic.constraints import Constraint
 from canvas_rl.symbolic.shape import Dim, Shape
@@ -58,6 +62,15 @@ class Mix(Primitive):
     def receptive(self, fields: tuple[Field, ...], inputs: tuple[Shape, ...]) -> Field:
         slots = {dim.slot for dim in self.dims}
         return fields[0].everywhere("H" in slots, "W" in slots)
+
+    def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
+        old = range(-len(self.dims), 0)
+        x = np.moveaxis(values[0], [work.inputs[0].axis(dim) for dim in self.dims], old)
+        kept, mixed = x.shape[: -len(self.dims)], prod(x.shape[axis] for axis in old)
+        rows = work.contract("rk,mk->rm", x.reshape(-1, mixed), weights[0].reshape(-1, mixed))
+        made = [dim for dim, size in zip(self.dims, self.new, strict=True) if size is not None]
+        result = rows.reshape(*kept, *weights[0].shape[: len(made)])
+        return np.moveaxis(result, range(len(kept), result.ndim), [work.out.axis(dim) for dim in made])
 
     def emit(self, scope: Scope) -> None:
         name, weight = scope.attribute("mix"), self.weights(scope.inputs)[0]

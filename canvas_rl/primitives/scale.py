@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, Weight, json_dims
 from canvas_rl.primitives.emission import Scope
+from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.primitives.selection import check_present, listed, selected, selections
 from canvas_rl.symbolic.shape import Dim, Shape
 from canvas_rl.symbolic.size import ONE, Size
@@ -36,6 +39,13 @@ class Scale(Primitive):
         if isinstance(before, Scale) and set(self.dims) <= set(before.dims):
             return "a Scale over the same dims came right before"
         return None
+
+    def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
+        weight = weights[0]
+        for axis, dim in enumerate(work.inputs[0].dims()):
+            if dim not in self.dims:
+                weight = np.expand_dims(weight, axis)
+        return work.apply(np.multiply, values[0], weight)
 
     def emit(self, scope: Scope) -> None:
         shape, name = scope.inputs[0], scope.attribute("scale")

@@ -8,6 +8,7 @@ from typing import Any
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, json_dims, require
 from canvas_rl.primitives.emission import Scope
 from canvas_rl.primitives.receptive import Field
+from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.primitives.selection import PAIRS, SINGLE_DIMS, check_present, check_window, listed
 from canvas_rl.symbolic.constraints import Constraint
 from canvas_rl.symbolic.shape import Dim, Shape
@@ -43,6 +44,13 @@ class Shift(Primitive):
         if isinstance(before, Shift) and before.dims == self.dims:
             return "two Shifts of the same dims are one"
         return None
+
+    def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
+        result = values[0]
+        for axis in (work.inputs[0].axis(dim) for dim in self.dims):
+            size = result.shape[axis]
+            result = result.take([(place - self.step) % size for place in range(size)], axis=axis)
+        return result
 
     def emit(self, scope: Scope) -> None:
         axes = tuple(scope.inputs[0].axis(dim) for dim in self.dims)

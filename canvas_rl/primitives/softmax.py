@@ -8,6 +8,7 @@ from typing import Any
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, json_dim
 from canvas_rl.primitives.emission import Scope
 from canvas_rl.primitives.receptive import Field
+from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.primitives.selection import SINGLE_DIMS, check_present
 from canvas_rl.symbolic.constraints import Constraint
 from canvas_rl.symbolic.shape import Dim, Shape
@@ -40,6 +41,9 @@ class Softmax(Primitive):
 
     def pointless(self, producers: tuple[Primitive, ...]) -> str | None:
         return "a Softmax came right before" if isinstance(producers[0], Softmax) else None
+
+    def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
+        return work.softmax(values[0], work.inputs[0].axis(self.dim))
 
     def emit(self, scope: Scope) -> None:
         scope.assign(f"{scope.args[0]}.softmax(dim={scope.inputs[0].axis(self.dim)})")

@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any
+
+import numpy as np
 
 from canvas_rl.errors import GraphError
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, require
 from canvas_rl.primitives.emission import Scope
 from canvas_rl.primitives.receptive import Field
+from canvas_rl.primitives.reference import Array, Calculation, neighbour
 from canvas_rl.symbolic.shape import Dim, Shape
 from canvas_rl.symbolic.size import Size, constant
 
@@ -47,6 +51,16 @@ class Unfold(Primitive):
     def receptive(self, fields: tuple[Field, ...], inputs: tuple[Shape, ...]) -> Field:
         reach = self.k // 2 * self.dilation
         return fields[0].grow(reach if "H" in self.axes else 0, reach if "W" in self.axes else 0)
+
+    def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
+        shape, result = work.inputs[0], np.zeros(work.shape(len(values[0])), values[0].dtype)
+        for taps in product(range(self.k), repeat=len(self.axes)):
+            seen, place = values[0], [slice(None)] * result.ndim
+            for axis, tap in zip(self.axes, taps, strict=True):
+                seen = neighbour(seen, shape.axis(Dim(1, axis)), (tap - self.k // 2) * self.dilation)
+                place[work.out.axis(Dim(0, f"K{axis}"))] = slice(tap, tap + 1)
+            result[tuple(place)] = seen.reshape(result[tuple(place)].shape)
+        return result
 
     def emit(self, scope: Scope) -> None:
         shape, source = scope.inputs[0], scope.args[0]
