@@ -7,7 +7,7 @@ The interfaces of Canvas (`Placeholder`, `sample`, `replace`, ...) are here, and
 from typing import TYPE_CHECKING, Any
 
 from canvas_rl.config import SearchOptions
-from canvas_rl.kernels import KernelPack, debug_sample, empty_sample, load_kernel, sample, seed
+from canvas_rl.kernels import KernelPack, empty_sample, load_kernel, sample, seed
 from canvas_rl.placeholder import (
     Conv2D,
     Identity,
@@ -21,6 +21,7 @@ from canvas_rl.placeholder import (
     restore_from_state_dict,
 )
 from canvas_rl.registry import load_object
+from canvas_rl.zoo import debug_sample
 
 if TYPE_CHECKING:
     from canvas_rl.study import load_network, search

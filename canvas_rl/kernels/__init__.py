@@ -1,6 +1,6 @@
 """Kernels as users hold them: sampling, packs, loading."""
 
 from canvas_rl.kernels.pack import KernelPack, load_kernel
-from canvas_rl.kernels.sampling import debug_sample, empty_sample, sample, seed
+from canvas_rl.kernels.sampling import empty_sample, sample, seed
 
-__all__ = ["KernelPack", "debug_sample", "empty_sample", "load_kernel", "sample", "seed"]
+__all__ = ["KernelPack", "empty_sample", "load_kernel", "sample", "seed"]

@@ -107,15 +107,6 @@ def empty_sample(
     return _draw(DEFAULT_SITES, (ReferenceConv(),) * len(DEFAULT_SITES), options, workers, timeout)
 
 
-def debug_sample() -> KernelPack:
-    """Large-kernel attention: x * FC(dilated depthwise(depthwise(x))) (Guo et al. 2022, arXiv 2202.09741)."""
-    space = SearchSpace(DEFAULT_SITES, SearchOptions(num_primitive_range=(1, 4), max_weighted_ratio=1.0))
-    program = ("conv(5x5,d1,depthwise)", "conv(7x7,d3,depthwise)", "fc(C)", "push(0)", "mul(under->top)", "output(1)")
-    graph = space.replay(program).graph
-    assert graph is not None
-    return KernelPack(graph)
-
-
 def _draw(
     sites: tuple[Site, ...], references: tuple[ReferenceConv, ...], options: SearchOptions, workers: int, timeout: float
 ) -> KernelPack:
