@@ -1,0 +1,84 @@
+"""The generated module against the interpreter, over random kernels: values, shape, gradients.
+
+How to run each property 10,000 times by hand stands in `conftest.py`.
+"""
+
+from collections import Counter
+
+import numpy as np
+import torch
+from drawing import Drawn, by_property, kernels
+from hypothesis import given
+
+from canvas_rl.codegen import build_module, write_weights
+from canvas_rl.ir.interpret import Weights, interpret, random_weights
+from canvas_rl.primitives.reference import Array
+
+BATCH = 2
+NOISE = 1e-12
+
+
+def numbers(drawn: Drawn) -> tuple[Array, dict[int, tuple[Array, ...]]]:
+    """An input and weights that float32 holds exactly, in float64."""
+    rng = np.random.default_rng(drawn.seed)
+    x = rng.normal(size=(BATCH, *drawn.site.shape))
+    weights = random_weights(drawn.graph, drawn.site, rng)
+    return rounded(x), {index: tuple(map(rounded, tensors)) for index, tensors in weights.items()}
+
+
+def rounded(value: Array) -> Array:
+    return value.astype(np.float32).astype(np.float64)
+
+
+def run_module(drawn: Drawn, x: Array, weights: Weights, dtype: torch.dtype) -> Array:
+    module = build_module(drawn.graph, drawn.site).to(dtype)
+    write_weights(module, drawn.graph, drawn.site, weights)
+    with torch.no_grad():
+        result: Array = module(torch.from_numpy(x).to(dtype)).double().numpy()
+    return result
+
+
+def difference(value: Array, reference: Array) -> float:
+    """Largest error, relative to the reference's largest magnitude."""
+    error = float(np.abs(value - reference).max())
+    return error / float(np.abs(reference).max()) if error else 0.0
+
+
+def test_in_float64_a_module_equals_the_interpreter(tally: Counter[str]) -> None:
+    @by_property
+    @given(kernels)
+    def check(drawn: Drawn) -> None:
+        tally["examples"] += 1
+        x, weights = numbers(drawn)
+        wanted = interpret(drawn.graph, drawn.site, x, weights).output
+        found = run_module(drawn, x, weights, torch.float64)
+        assert found.shape == x.shape
+        if not np.isfinite(wanted).all():
+            tally["not finite"] += 1
+            return
+        if difference(found, wanted) > 1e-10:
+            precise = interpret(drawn.graph, drawn.site, x.astype(np.longdouble), weights).output
+            assert difference(wanted, precise.astype(np.float64)) > 1e-11, drawn
+            tally["only rounding errors"] += 1
+
+    check()
+    assert tally["not finite"] <= 0.01 * tally["examples"]
+    assert tally["only rounding errors"] <= 0.01 * tally["examples"]
+
+
+def test_in_float32_a_module_is_as_exact_as_the_interpreter(tally: Counter[str]) -> None:
+    @by_property
+    @given(kernels)
+    def check(drawn: Drawn) -> None:
+        tally["examples"] += 1
+        x, weights = numbers(drawn)
+        wanted = interpret(drawn.graph, drawn.site, x, weights).output
+        single = interpret(drawn.graph, drawn.site, x.astype(np.float32), weights).output
+        if not (np.isfinite(wanted).all() and np.isfinite(single).all()):
+            tally["not finite"] += 1
+            return
+        allowed = max(1e-5, 20 * difference(single.astype(np.float64), wanted))
+        assert difference(run_module(drawn, x, weights, torch.float32), wanted) <= allowed, drawn
+
+    check()
+    assert tally["not finite"] <= 0.01 * tally["examples"]
