@@ -4,11 +4,13 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 
 from agents.episodic_ppo import EpisodicPPO
+from agents.imitation import certainty, demonstrations, imitate
 from agents.policy import FamilyFirstPolicy, rows_of
 from canvas_rl.errors import ConfigError
 from canvas_rl.session import Session, Snapshot
@@ -44,11 +46,15 @@ class PPOConfig:
     """an update ends early beyond this change of the policy (None: never)"""
     hidden: tuple[int, ...] = (128, 128)
     """widths of the hidden layers, of policy and value network alike"""
+    warm_start_epochs: int = 200
+    """most passes over the programs of a warm start, which the policy learns before it plays"""
 
     def __post_init__(self) -> None:
         for name in ("kernels_per_update", "batch_size", "n_epochs"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected at least 1")
+        if self.warm_start_epochs < 0:
+            raise ConfigError(f"warm_start_epochs is {self.warm_start_epochs}: expected at least 0")
         if not self.learning_rate > 0:
             raise ConfigError(f"learning_rate is {self.learning_rate}: expected a number above 0")
         for name in ("gamma", "gae_lambda"):
@@ -69,8 +75,20 @@ class PPOAgent:
         model = self._build(session)
         if session.restored:
             restore(model, session.restored)
+        else:
+            self._imitate(model, session)
         model.set_logger(Logger(folder=None, output_formats=[_SessionWriter(session)]))
         model.learn(sys.maxsize, callback=_Checkpoints(session), log_interval=sys.maxsize, reset_num_timesteps=False)
+
+    def _imitate(self, model: EpisodicPPO, session: Session) -> None:
+        """Make the programs of the warm start likely."""
+        rng = np.random.default_rng(session.seed)
+        programs = [graph.program for graph in session.warm_start]
+        steps = [step for program in programs for step in demonstrations(session.space, program, rng)]
+        if steps:
+            config = self.config
+            imitate(model.policy, steps, rng, config.warm_start_epochs, config.batch_size, config.learning_rate)
+            session.log("warm_start/step_probability", certainty(model.policy, steps))
 
     def _build(self, session: Session) -> EpisodicPPO:
         config = self.config

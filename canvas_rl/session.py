@@ -72,6 +72,10 @@ class Session(Protocol):
     def restored(self) -> Snapshot | None:
         """The snapshot to go on from, None for a fresh run."""
 
+    @property
+    def warm_start(self) -> "tuple[KernelGraph, ...]":
+        """Known operators, judged before the agent begins; it may learn from their programs."""
+
     def judge(self, graphs: Sequence["KernelGraph"]) -> list[Outcome]:
         """Evaluate kernels; repeats earn the lowest reward.
 

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from canvas_rl import zoo
 from canvas_rl.errors import EvaluationError
 from canvas_rl.evaluation.evaluator import KernelEvaluator
+from canvas_rl.ir import KernelGraph
 from canvas_rl.registration import load_agent
 from canvas_rl.rewards import Reward, make_reward
 from canvas_rl.session import Agent, SearchOver
@@ -43,6 +45,7 @@ class _Plan:
     reward: Reward
     target: Target
     space: SearchSpace
+    warm_start: tuple[KernelGraph, ...]
 
 
 def search(settings: SearchSettings | None = None, *, progress: bool | Console = True, **values: Any) -> SearchResult:
@@ -81,7 +84,8 @@ def _search(settings: SearchSettings, progress: bool | Console) -> SearchResult:
     space = make_space(settings, target, config)
     if resumed is not None:
         resumed.check_space(space.fingerprint)
-    plan = _Plan(settings, agent, reward, target, space)
+    known = tuple(zoo.build(name, space) for name in settings.run.warm_start)
+    plan = _Plan(settings, agent, reward, target, space, known)
     with _run_folder(resumed, path) as folder:
         evaluator = make_evaluator(target, config, folder.store_url(settings.run.storage))
         try:
@@ -153,7 +157,7 @@ class _Run:
         stopper = Stopper(plan.settings.run.time_limit)
         board = Board(folder.subfolder("tensorboard"), folder.evaluations())
         parts = Parts(plan.space, self._evaluator, plan.reward, folder, board, stopper)
-        session = SearchSession(parts, plan.settings.run.evaluations, plan.settings.run.seed)
+        session = SearchSession(parts, plan.settings.run.evaluations, plan.settings.run.seed, plan.warm_start)
         try:
             session.restore()
             with stopper.listening():
@@ -174,6 +178,7 @@ class _Run:
             session.on_change()
             try:
                 if session.count < total or session.unclaimed:
+                    session.warm_up()
                     self._plan.agent.run(session)
             except SearchOver as over:
                 return str(over)

@@ -55,11 +55,13 @@ class SearchSession:
         parts: what it works with.
         evaluations: when the search ends.
         seed: for the agent.
+        warm_start: kernels to judge before the agent's.
     """
 
-    def __init__(self, parts: Parts, evaluations: int, seed: int) -> None:
+    def __init__(self, parts: Parts, evaluations: int, seed: int, warm_start: Sequence[KernelGraph] = ()) -> None:
         self.space = parts.space
         self.seed = seed
+        self.warm_start = tuple({graph.hash: graph for graph in warm_start}.values())
         self.restored: Snapshot | None = None
         self.archive = Archive()
         self.statuses: Counter[str] = Counter()
@@ -87,6 +89,15 @@ class SearchSession:
         """Kernels of the run whose measurement was in the store already."""
         statistics = getattr(self._parts.evaluator, "statistics", None)  # evaluators without a store have none
         return self._earlier_hits + (statistics.store_hits if statistics is not None else 0)
+
+    def warm_up(self) -> None:
+        """Judge the kernels of the warm start; a run that has a checkpoint has done so.
+
+        Raises:
+            SearchOver: as `judge`.
+        """
+        if self.warm_start and self.restored is None:
+            self.judge(self.warm_start)
 
     def judge(self, graphs: Sequence[KernelGraph]) -> list[Outcome]:
         """Evaluate kernels that the run has not seen; repeats earn the lowest reward.

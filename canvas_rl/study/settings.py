@@ -26,6 +26,8 @@ class RunSettings:
     """who searches: ppo learns to build kernels, random draws them"""
     agent_options: tuple[str, ...] = ()
     """options of the agent as name=value, such as learning_rate=3e-4 ent_coef=0.02"""
+    warm_start: tuple[str, ...] = ()
+    """known operators, such as depthwise_separable, that are evaluated first; ppo learns their programs, too"""
     evaluations: int = 200
     """kernels to evaluate in the run, resumed parts included: distinct ones, failures and store hits count too"""
     time_limit: float | None = 600.0
@@ -158,7 +160,8 @@ class SearchSettings:
             }
             for name in ("run_dir", "data_dir"):
                 values[name] = None if values[name] is None else Path(values[name])
-            values["agent_options"] = tuple(values["agent_options"])
+            for name in ("agent_options", "warm_start"):
+                values[name] = tuple(values[name] if name in values else ())
             return cls.of(**values)
         except (KeyError, TypeError, AttributeError, ConfigError) as error:
             raise FormatError(

@@ -57,8 +57,8 @@ ATTENTION = (
     ),
     Operator(
         "canvas_example",
-        "The kernel that Canvas's README prints: the correlation of every channel with the shifts of all along W, scaled, "
-        "applied to GELU of ReLU of the shifts along H.",
+        "The kernel that Canvas's README prints: the correlation of every channel with the shifts of all along W, "
+        "scaled, applied to GELU of ReLU of the shifts along H.",
         "Zhao et al. 2023, Canvas, arXiv 2304.07741",
         "unfold(W,k5,d2) push(0) bmm(top.1,under.1) scale(all) push(0) relu unfold(H,k5,d1) gelu bmm(under.1,top.0) "
         "output(1)",

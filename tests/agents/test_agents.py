@@ -1,11 +1,17 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from agents.imitation import certainty, demonstrations
+from agents.maskable_ppo import PPOAgent, PPOConfig, restore
+from canvas_rl import zoo
 from canvas_rl.errors import ConfigError
 from canvas_rl.evaluation.analytic import AnalyticEvaluator
 from canvas_rl.registration import AGENTS, load_agent
 from canvas_rl.session import Outcome, SearchOver, Snapshot
+from canvas_rl.space import SearchSpace
 
 OPTIONS = {"ppo": {"kernels_per_update": 8}, "random": {"kernels_per_round": 8}}
 
@@ -13,7 +19,8 @@ OPTIONS = {"ppo": {"kernels_per_update": 8}, "random": {"kernels_per_round": 8}}
 class MemorySession:
     """A session without folder or processes: judges by arithmetic and remembers everything."""
 
-    def __init__(self, space, rounds, seed=0, restored=None, value=None):
+    def __init__(self, space, rounds, seed=0, restored=None, value=None, warm_start=()):
+        self.warm_start = warm_start
         self.space, self.seed, self.restored = space, seed, restored
         self.rounds, self.value = rounds, value or self._analytic
         self.batches, self.rewards, self.logged, self.snapshots = [], [], {}, []
@@ -98,6 +105,40 @@ def test_ppo_learns_what_random_play_does_not(space):
     assert late > np.mean(learned.rewards[:3]) + 0.15
 
 
+@pytest.fixture(scope="module")
+def zoo_space(space):
+    """A space that has some of the zoo's operators."""
+    return SearchSpace(space.sites, replace(space.options, max_weighted_ratio=1.0))
+
+
+def test_a_warm_started_ppo_finds_the_known_programs_likely(zoo_space):
+    space = zoo_space
+    known = [zoo.build(name, space) for name in ("depthwise_separable", "spatially_separable", "shift_conv1x1")]
+    cold, warm = (run("ppo", MemorySession(space, 2, warm_start=start)) for start in ((), tuple(known)))
+    agent = PPOAgent(PPOConfig())
+    for graph in known:
+        steps = demonstrations(space, graph.program, np.random.default_rng(1))
+        found = []
+        for session in (cold, warm):
+            model = agent._build(session)
+            restore(model, session.snapshots[0])
+            found.append(certainty(model.policy, steps))
+        assert found[1] > max(0.25, 3 * found[0])
+    assert warm.logged["warm_start/step_probability"][0] > 0.4
+    assert "warm_start/step_probability" not in cold.logged
+
+
+def test_a_warm_start_is_the_same_for_the_same_seed_and_goes_on_exactly(zoo_space):
+    space = zoo_space
+    known = (zoo.build("depthwise_separable", space),)
+    whole, again = (run("ppo", MemorySession(space, 3, warm_start=known)) for _ in range(2))
+    assert whole.batches == again.batches
+    half = run("ppo", MemorySession(space, 1, warm_start=known))
+    rest = MemorySession(space, 2, restored=half.snapshots[-1], warm_start=known)
+    assert half.batches + run("ppo", rest).batches == whole.batches
+    assert not [name for name in rest.logged if name.startswith("warm_start")]
+
+
 def test_ppo_logs_its_losses_and_updates(space):
     session = run("ppo", MemorySession(space, 4))
     assert session.logged["train/updates"] == [1, 2, 3, 4]
@@ -117,6 +158,7 @@ def test_a_round_has_exactly_one_kernel_of_every_environment(space):
         ("ppo", {"kernels_per_update": 0}),
         ("ppo", {"learning_rate": 0.0}),
         ("ppo", {"gamma": 1.5}),
+        ("ppo", {"warm_start_epochs": -1}),
         ("random", {"kernels_per_round": 0}),
     ],
 )

@@ -11,9 +11,20 @@ from canvas_rl.train import parse
 
 def test_json_round_trip():
     settings = SearchSettings.of(
-        agent="random", run_dir=Path("runs/x"), kernel_sizes=(3,), num_primitive_range=(2, 9), agent_options=("a=1",)
+        agent="random",
+        run_dir=Path("runs/x"),
+        kernel_sizes=(3,),
+        num_primitive_range=(2, 9),
+        agent_options=("a=1",),
+        warm_start=("conv1x1",),
     )
     assert SearchSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+
+
+def test_settings_saved_before_there_were_warm_starts_have_none():
+    data = SearchSettings().to_json()
+    del data["run"]["warm_start"]
+    assert SearchSettings.from_json(data) == SearchSettings()
 
 
 def test_flat_names_are_distinct():
@@ -54,7 +65,8 @@ def test_every_flag_of_the_issue_is_there_and_flat():
         "--agent random --evaluations 7 --time-limit 60 --seed 3 --model resnet8 --dataset motifs --data-dir data "
         "--device cpu --dtype bfloat16 --batch-size 2 --channels-last --latency compile --flops-budget 0.5 "
         "--params-budget 0.4 --memory-budget 3 --num-primitive-range 5 12 --necessary-filter bmm --kernel-sizes 3 5 "
-        "--workers 1 --storage sqlite:///x.sqlite --run-dir runs/mine --reward mnasnet --agent-options x=1 y=2"
+        "--workers 1 --storage sqlite:///x.sqlite --run-dir runs/mine --reward mnasnet --agent-options x=1 y=2 "
+        "--warm-start conv1x1 involution"
     )
     flat = parse(arguments.split()).flat()
     expected = {
@@ -80,6 +92,7 @@ def test_every_flag_of_the_issue_is_there_and_flat():
         "storage": "sqlite:///x.sqlite",
         "run_dir": Path("runs/mine"),
         "agent_options": ("x=1", "y=2"),
+        "warm_start": ("conv1x1", "involution"),
     }
     assert expected.items() <= flat.items()
 
