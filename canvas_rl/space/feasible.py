@@ -15,7 +15,7 @@ def check_options(space: "SearchSpace") -> None:
     Raises:
         EmptySpaceError: the message names the options in conflict.
     """
-    options, rules = space.options, space.machine.rules
+    options, rules = space.options, space.rules
     most = options.num_primitive_range[1]
     weighted = options.num_weighted_range[0]
     if weighted > most:

@@ -1,215 +1,87 @@
-"""Which actions the search for a finishing program tries, best first; which of them are legal, the moves say."""
+"""Which actions the search for a finishing program tries, best first; which of them are legal, the core's rule says."""
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
-from itertools import combinations
+from collections.abc import Iterator
+from typing import Any
 
-from canvas_rl.primitives.arithmetic import OPERATIONS, align
-from canvas_rl.space.machine import Machine
-from canvas_rl.space.memo import Memo
-from canvas_rl.space.state import State
-from canvas_rl.symbolic.shape import Dim, Shape
-from canvas_rl.symbolic.size import Size, product
+from canvas_rl.primitives.arithmetic import OPERATIONS
+from canvas_rl.primitives.elementwise import FUNCTIONS
+from canvas_rl.primitives.selection import PAIRS
+from canvas_rl.space.actions import ActionSet
+from canvas_rl.symbolic.shape import Dim
 
-ARITHMETIC = tuple(operation.family for operation in OPERATIONS.values())
-_KEEP_SHAPE = ("GeLU", "ReLU", "TanH", "Sigmoid", "Sin", "Neg", "Abs", "Exp", "Sqrt", "Sqr", "Shift", "Softmax")
-_CHANGE_SHAPE = ("Fold", "Group", "UnfoldH", "UnfoldW", "UnfoldHW")
-_MEMO_SIZE = 1 << 13
+_JOINS = tuple(operation.family for operation in OPERATIONS.values())
+_KEEP_SHAPE = ("GeLU", *(f.family for f in FUNCTIONS.values() if f.family != "GeLU"), "Shift", "Softmax")
+_CHANGE_SHAPE = ("Group", "Fold", "UnfoldH", "UnfoldW", "UnfoldHW")
+_WEIGHTED = ("fc(C)", "scale(0.C)", "scale(0)", "scale(1)", "scale(all)")
+_MIXES = ("mix(0.C,dropped)", "mix(0.C,fresh)", "mix(1.W,fresh)", "mix(1.H,fresh)")
+_NAMES = ("G", "C", "KH", "KW", "H", "W")
 
 
-class Routes:
-    """Routes that finish a kernel, by the templates that a search space has."""
+def routes(actions: ActionSet) -> dict[str, Any]:
+    """The lists of actions that the core's search knows (`Routes` in its sources), as indices."""
+    lists = _Lists(actions)
+    joins = lists.of(*_JOINS)
+    return {
+        "into_top": [i for i in joins if actions.names[i].endswith("(under->top)")],
+        "into_under": [i for i in joins if actions.names[i].endswith("(top->under)")],
+        "bmm": lists.of("BMM"),
+        "keep_shape": lists.of(*_KEEP_SHAPE),
+        "change_shape": lists.of(*_CHANGE_SHAPE),
+        "weighted": [*lists.named(*_WEIGHTED), *lists.windows(), *lists.named(*_MIXES)],
+        "to_channels": lists.named("fc(C)"),
+        "wider": [lists.wider("HW"), lists.wider("H"), lists.wider("W")],
+        "folds": [lists.folds(f"{group}.{name}") for group in (0, 1) for name in _NAMES],
+        "fold_pairs": [lists.folds(_pair(group, spatial)) for group in (0, 1) for spatial in (False, True)],
+        "family": [lists.of(family) for family in actions.families],
+        "joins": family_set(actions, *_JOINS),
+        "unary": family_set(actions, *_KEEP_SHAPE),
+        "folding": family_set(actions, "Fold"),
+    }
 
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-        names = machine.actions.index
-        self._fold_names = {name: index for name, index in names.items() if name.startswith("fold(")}
-        self._by_family = {family: machine.actions.of_family(family) for family in machine.actions.families}
-        self.joins = self._of(*ARITHMETIC)
-        self._joins_into = {label: self._ending(self.joins, f"({label})") for label in ("under->top", "top->under")}
-        self._bmm, self._unary, self._group_fold = self._of("BMM"), self._of(*_KEEP_SHAPE), self._of("Group", "Fold")
-        self._push_zero = tuple(self._of_names("push(0)")) if self.joins or self._bmm else ()
-        self._weighted = tuple(self._of_names("fc(C)", "scale(0.C)", "scale(0)", "scale(1)", "scale(all)"))
-        self._weighted += tuple(self._windows(",C)"))
-        self._weighted += tuple(self._mixes())
-        self._last = {
-            1: (*self._of("Fold", "Mix", "FC", "Group", "Convolution"), *self._push_zero),
-            2: self._of(*ARITHMETIC, "BMM"),
-        }
-        self.can_fold = bool(self._of("Fold"))
-        self._folds: Memo[tuple[Dim, ...] | None] = Memo(_MEMO_SIZE)
 
-    def _of(self, *families: str) -> tuple[int, ...]:
-        return tuple(index for family in families for index in self._by_family.get(family, ()))
+def family_set(actions: ActionSet, *families: str) -> int:
+    """A set of families as the core has it: one bit each; those that the space does not have are left out."""
+    return sum(1 << actions.families.index(family) for family in set(families) if family in actions.families)
 
-    def _ending(self, indices: tuple[int, ...], ending: str) -> tuple[int, ...]:
-        names = self.machine.actions.names
-        return tuple(index for index in indices if names[index].endswith(ending))
 
-    def _windows(self, ending: str) -> Iterator[int]:
-        """The first action of each window form of Convolution (square, high, wide)."""
-        forms: set[tuple[bool, bool]] = set()
-        for index in self._of("Convolution"):
-            name = self.machine.actions.names[index]
-            form = ("x1," in name, "(1x" in name)
-            if name.endswith(ending) and form not in forms:
-                forms.add(form)
+def _pair(group: int, spatial: bool) -> str:
+    slots = next(pair for pair in PAIRS if pair[0] == Dim(group, "H" if spatial else "KH"))
+    return f"{group}.{''.join(dim.slot for dim in slots)}"
+
+
+class _Lists:
+    """Looks actions up."""
+
+    def __init__(self, actions: ActionSet) -> None:
+        self._actions = actions
+
+    def of(self, *families: str) -> list[int]:
+        return [index for family in families for index in self._actions.of_family(family)]
+
+    def named(self, *names: str) -> list[int]:
+        return [self._actions.index[name] for name in names if name in self._actions.index]
+
+    def folds(self, dims: str) -> list[int]:
+        return self.named(f"fold({dims},avg)", f"fold({dims},max)")
+
+    def windows(self) -> Iterator[int]:
+        """The first dense convolution to C of each window form (square, high, wide)."""
+        forms = set()
+        for index in self.of("Convolution"):
+            name = self._actions.names[index]
+            if name.endswith(",C)") and _form(name) not in forms:
+                forms.add(_form(name))
                 yield index
 
-    def _mixes(self) -> Iterator[int]:
-        """Mix actions, those that add no free variable first."""
-        names = self.machine.actions.names
-        mixes = self._of("Mix")
-        yield from (index for index in mixes if names[index] == "mix(0.C,dropped)")
-        yield from (index for index in mixes if names[index] in ("mix(0.C,fresh)", "mix(1.W,fresh)", "mix(1.H,fresh)"))
-
-    def last(self, state: State) -> tuple[int, ...]:
-        """Primitives that may be the last one, where one more fits."""
-        return self._last.get(len(state.stack), ()) if state.remaining == 1 else ()
-
-    def hopeless(self, state: State) -> bool:
-        """Whether too few primitives remain to join the stack or to get the weights, so that nothing need be tried."""
-        weighted = self.machine.options.num_weighted_range[0] - state.weighted
-        return state.remaining < max(len(state.stack) - 1, weighted, 1)
-
-    def candidates(self, state: State) -> Iterator[int]:
-        """What to do next, best first."""
-        missing = {family for _, families in self.machine.missing(state) for family in families}
-        if missing or state.weighted < self.machine.options.num_weighted_range[0]:
-            yield from self._toward_required(state, missing)
-        if len(state.stack) > 1:
-            yield from self._join(state)
-            return
-        top = state.top.shape
-        ready = top.numel() is self.machine.input.shape.numel()
-        if not ready:
-            yield from self._of_names("fc(C)")
-            yield from self._folds_to_size(top)
-            yield from self._toward(state, self.machine.input.shape, self._push_zero)
-        if not self.machine.reaches(state, state.stack[-1]):
-            yield from self._wider_field(state)
-        yield from self._unary
-        yield from self._push_zero
-        yield from self._weighted
-        yield from self._group_fold
-
-    def _of_names(self, *names: str) -> Iterator[int]:
-        return (self.machine.actions.index[name] for name in names if name in self.machine.actions.index)
-
-    def _toward_required(self, state: State, missing: set[str]) -> Iterator[int]:
-        if state.weighted < self.machine.options.num_weighted_range[0]:
-            wanted = [i for i in self._weighted if self.machine.actions.actions[i].family in missing]
-            yield from wanted
-            yield from self._weighted
-        for family in _KEEP_SHAPE:
-            if family in missing:
-                yield from self._by_family.get(family, ())
-        if len(state.stack) > 1:
-            yield from self._of(*(family for family in ("BMM", *ARITHMETIC) if family in missing))
-            return
-        for family in ("FC", "Scale", "Convolution", "Mix"):
-            if family in missing:
-                yield from (index for index in self._weighted if self.machine.actions.actions[index].family == family)
-                yield from self._by_family.get(family, ())
-        for family in _CHANGE_SHAPE:
-            if family in missing:
-                yield from self._by_family.get(family, ())
-        if missing & {"BMM", *ARITHMETIC}:
-            yield from self._push_zero
-
-    def _wider_field(self, state: State) -> Iterator[int]:
-        """Actions that widen the receptive field: over both axes first, then over the one that is narrower."""
-        yield from reversed(self._named("Convolution", lambda name: "1x" not in name and "x1," not in name))
-        yield from reversed(self._of("UnfoldHW"))
-        yield from self._of_names("fold(1.HW,avg)", "fold(1.HW,max)")
-        field = state.fields[state.stack[-1]]
-        tall = field.bottom - field.top > field.right - field.left
-        for axis, window in (("W", "(1x"), ("H", "x1,")) if tall else (("H", "x1,"), ("W", "(1x")):
-            yield from reversed(self._named("Convolution", lambda name, window=window: window in name))  # type: ignore[misc]
-            yield from reversed(self._of(f"Unfold{axis}"))
-            yield from self._of_names(f"fold(1.{axis},avg)", f"fold(1.{axis},max)", f"mix(1.{axis},fresh)")
-
-    def _named(self, family: str, accept: Callable[[str], bool]) -> tuple[int, ...]:
-        names = self.machine.actions.names
-        return tuple(index for index in self._of(family) if accept(names[index]) and not names[index].endswith(",x)"))
-
-    def _join(self, state: State) -> Iterator[int]:
-        """Join the top two tensors, after folding the top where that is needed."""
-        if state.stack[-1] == state.stack[-2]:  # few primitives take a tensor twice: make the two different
-            yield from self._bmm
-            yield from self._unary
-            yield from self._weighted
-            yield from self._group_fold
-        under, top = (state.nodes[tensor].shape for tensor in state.stack[-2:])
-        into_top = top == self.machine.input.shape or len(top.dims()) < len(under.dims())
-        for label in ("under->top", "top->under") if into_top else ("top->under", "under->top"):
-            yield from self._joins_into[label]
-        yield from self._toward(state, under, ())
-        yield from self._bmm
-
-    def _folds_to_size(self, shape: Shape) -> Iterator[int]:
-        """Fold what makes the top as large as the output."""
-        wanted = self.machine.input.shape.numel()
-        for dims in _fold_sets(shape):
-            rest = product(
-                tuple(size for dim, size in zip(shape.dims(), shape.sizes(), strict=True) if dim not in dims)
-            )
-            if rest is wanted:
-                yield from self._fold_first(dims)
-                return
-
-    def _fold_first(self, dims: tuple[Dim, ...]) -> Iterator[int]:
-        """Fold the first of some dims, together with its pair where that is among them."""
-        pairs = (("H", "W"), ("KH", "KW"))
-        pair = next((p for p in pairs for g in (0, 1) if {Dim(g, s) for s in p} <= set(dims)), None)
-        first = dims[0]
-        slots = "".join(pair) if pair and first.slot in pair else first.slot
-        yield from self._fold_actions(f"{first.group}.{slots}")
-        yield from self._fold_actions(str(first))
-
-    def _toward(self, state: State, target: Shape, then: tuple[int, ...]) -> Iterator[int]:
-        """Fold the top until it can be broadcast to a target; `then` once it can."""
-        if not self.joins:
-            yield from then
-            return
-        shape, witness = state.top.shape, state.sizes.witness
-        dims = self._folds.get((shape, target, *witness.items()), lambda: self._fewest_folds(shape, target, witness))
-        if dims is None:
-            return
-        if not dims:
-            yield from then
-            return
-        yield from self._fold_first(dims)
-
-    def _fold_actions(self, name: str) -> Iterator[int]:
-        for kind in ("avg", "max"):
-            if f"fold({name},{kind})" in self._fold_names:
-                yield self._fold_names[f"fold({name},{kind})"]
-
-    def _fewest_folds(self, shape: Shape, target: Shape, witness: Mapping[int, Size]) -> tuple[Dim, ...] | None:
-        """The fewest dims to fold so that a shape can be broadcast to a target under the witness."""
-        for dims in _fold_sets(shape):
-            folded = shape
-            for dim in dims:
-                folded = folded.with_dim(dim, None)
-            prefix, suffix = align(folded, target)
-            left = folded.sizes()[prefix : len(folded.sizes()) - suffix]
-            right = target.sizes()[prefix : len(target.sizes()) - suffix]
-            quotient = (product(right) / product(left)).substitute(witness)
-            if self.machine.binding.at_least(quotient, 1):
-                return dims
-        return None
+    def wider(self, axes: str) -> list[int]:
+        """Actions that widen the receptive field along some axes, those that widen it most first."""
+        convolutions = [i for i in self.of("Convolution") if not self._actions.names[i].endswith(",x)")]
+        windows = [i for i in convolutions if _form(self._actions.names[i]) == axes]
+        globally = self.folds(f"1.{axes}") + (self.named(f"mix(1.{axes},fresh)") if len(axes) == 1 else [])
+        return [*reversed(windows), *reversed(self.of(f"Unfold{axes}")), *globally]
 
 
-@lru_cache(maxsize=1 << 12)
-def _fold_sets(shape: Shape) -> tuple[tuple[Dim, ...], ...]:
-    """Sets of dims to fold, those that cost the fewest primitives first, kernel dims before others."""
-    rank = {"KH": 0, "KW": 1, "G": 2, "H": 3, "W": 4, "C": 5}
-    dims = sorted(shape.dims(), key=lambda dim: (rank[dim.slot], dim.group))
-    sets = [chosen for count in range(len(dims) + 1) for chosen in combinations(dims, count)]
-
-    def price(chosen: tuple[Dim, ...]) -> int:
-        pairs = sum({Dim(g, a), Dim(g, b)} <= set(chosen) for g in (0, 1) for a, b in (("H", "W"), ("KH", "KW")))
-        return len(chosen) - pairs
-
-    return tuple(sorted(sets, key=price))
+def _form(name: str) -> str:
+    """The axes that a convolution's window spans."""
+    height, width = name.removeprefix("conv(").split(",")[0].split("x")
+    return ("H" if height != "1" else "") + ("W" if width != "1" else "")

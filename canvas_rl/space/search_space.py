@@ -3,28 +3,34 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from canvas_rl.config import SearchOptions
-from canvas_rl.errors import EmptySpaceError, GraphError, IllegalActionError, InternalError
+from canvas_rl.errors import EmptySpaceError, IllegalActionError, InternalError, SamplingTimeout
 from canvas_rl.ir import KernelGraph, Node
-from canvas_rl.primitives.io import output_for
+from canvas_rl.primitives import VIEWS
+from canvas_rl.primitives.io import Input, output_for
 from canvas_rl.registry import did_you_mean
-from canvas_rl.space.actions import ActionSet
-from canvas_rl.space.budget import Budget
+from canvas_rl.space import _core
+from canvas_rl.space.actions import FILL_LEVELS, ActionSet
+from canvas_rl.space.budget import budget_of
 from canvas_rl.space.feasible import check_options
-from canvas_rl.space.fill import fill
 from canvas_rl.space.filters import family_rules
-from canvas_rl.space.finish import Finisher
-from canvas_rl.space.legality import Legality
-from canvas_rl.space.machine import Machine
+from canvas_rl.space.recipes import Tracer, pattern_of, shape_of
+from canvas_rl.space.refusals import sentence
+from canvas_rl.space.routes import family_set, routes
 from canvas_rl.space.state import Limits, State
 from canvas_rl.symbolic.binding import Binding
+from canvas_rl.symbolic.shape import input_shape
 from canvas_rl.symbolic.site import ReferenceConv, Site, check_sites
-from canvas_rl.symbolic.size import Size
+from canvas_rl.symbolic.size import FIRST_VARIABLE, Size
+
+EXACT_PRIMITIVES = 2
+"""The search for a finishing program is exact for so many last primitives."""
+_SEEDS = 1 << 63
 
 
 class SearchSpace:
@@ -50,16 +56,44 @@ class SearchSpace:
         check_sites(tuple(sites))
         self.options = options or SearchOptions()
         self.references = tuple(references or [ReferenceConv()] * len(sites))
-        rules = family_rules(self.options)
-        binding = Binding(sites, self.options.ensure_spatial_invariance)
-        self.sites = binding.sites
-        budget = Budget(binding, sites, self.references, self.options)
+        self.rules = family_rules(self.options)
+        self.binding = Binding(sites, self.options.ensure_spatial_invariance)
+        self.sites = self.binding.sites
+        self.spatial_dims = self.sites[0].spatial_dims
         self._set = ActionSet(self.sites, self.options)
-        self.machine = Machine(self._set, binding, budget, self.options, rules)
-        self._finisher = Finisher(self.machine)
-        self._latest: Legality | None = None
+        self._tracer = Tracer(self._set, self.spatial_dims)
+        self._core = _core.Core(self._config(sites), self._tracer)
         self._lengths: dict[tuple[int, bool], tuple[int, ...]] = {}
+        self._startable: set[Limits] = set()
         check_options(self)
+
+    def _config(self, sites: Sequence[Site]) -> dict[str, object]:
+        """What the core needs to know."""
+        options, actions = self.options, self._set
+        least, most = options.num_weighted_range
+        templates = [action.template for action in actions.actions if action.template is not None]
+        return {
+            "sites": [(site.c, site.h or 1, site.w or 1) for site in self.sites],
+            "spatial_fixed": options.ensure_spatial_invariance,
+            "spatial_dims": self.spatial_dims,
+            "input_pattern": pattern_of(input_shape(self.spatial_dims)),
+            "make_size": Size.of,
+            "view": [VIEWS.index(template.view) for template in templates],
+            "arity": [template.arity for template in templates],
+            "family": actions.family_of.tolist(),
+            "pushes": sum(action.push is not None for action in actions.actions),
+            "levels": [float(level) for level in FILL_LEVELS],
+            "min_weighted": least,
+            "most_weighted": most,
+            "weighted_ratio": options.max_weighted_ratio,
+            "receptive_pixels": float(options.min_receptive_size),
+            "necessary": [family_set(actions, *families) for _, families in self.rules.necessary],
+            "bmm": family_set(actions, "BMM"),
+            "bmm_matters": options.force_bmm_possibility > 0,
+            "routes": routes(actions),
+            "exact": EXACT_PRIMITIVES,
+            **budget_of(self.sites, sites, self.references, options)._asdict(),
+        }
 
     @property
     def actions(self) -> tuple[str, ...]:
@@ -124,7 +158,7 @@ class SearchSpace:
 
     def can_start(self, limits: Limits) -> bool:
         """Whether a kernel is known to exist within limits."""
-        return self._finisher.search(self.machine.start(limits)) is not None
+        return self._core.can_finish(self._core.start(_core.Limits(*astuple(limits))))
 
     def start(self, limits: Limits | None = None) -> State:
         """The empty program.
@@ -132,19 +166,13 @@ class SearchSpace:
         Raises:
             EmptySpaceError: no kernel exists within the limits.
         """
-        state = self.machine.start(limits or self.widest())
-        if self._finisher.far_from_limits(state):
-            return state
-        plan = self._finisher.search(state)
-        if plan is None:
-            raise EmptySpaceError(f"no kernel is known to exist within {limits}")
-        return replace(state, plan=plan)
-
-    def _legality(self, state: State) -> Legality:
-        """The legal actions of a state; those of the latest state asked about are kept."""
-        if self._latest is None or self._latest.state is not state:
-            self._latest = Legality(self.machine, self._finisher, state)
-        return self._latest
+        limits = limits or self.widest()
+        core = self._core.start(_core.Limits(*astuple(limits)))
+        if limits not in self._startable:
+            if not self._core.can_finish(core):
+                raise EmptySpaceError(f"no kernel is known to exist within {limits}")
+            self._startable.add(limits)
+        return State(self, limits, core)
 
     def mask(self, state: State) -> NDArray[np.bool_]:
         """Which actions are legal.
@@ -152,22 +180,28 @@ class SearchSpace:
         Raises:
             InternalError: none is, which can't happen: a bug.
         """
-        mask = self._legality(state).mask()
+        mask = self._core.mask(state.core)
         if not state.done and not mask.any():
-            raise InternalError(f"dead end after {list(state.program)} with {state.limits}")
+            raise self._dead_end(state)
         return mask
+
+    def _dead_end(self, state: State) -> InternalError:
+        return InternalError(f"dead end after {list(state.program)} with {state.limits}")
 
     def is_legal(self, state: State, action: int) -> bool:
         """Whether an action is legal."""
-        return not isinstance(self._legality(state).plan(action), str)
+        return self._core.refusal(state.core, action) == 0
 
     def explain(self, state: State, action: int) -> str:
         """Why an action is illegal, in one sentence; empty where it is legal."""
-        plan = self._legality(state).plan(action)
-        return f"{self._name(action)} is illegal here: {plan}" if isinstance(plan, str) else ""
+        refusal = _core.Refusal(self._core.refusal(state.core, action))
+        if refusal is _core.Refusal.none:
+            return ""
+        return f"{self.actions[action]} is illegal here: {sentence(self, state, self._set.actions[action], refusal)}"
 
-    def _name(self, action: int) -> str:
-        return self.actions[action]
+    def why_pointless(self, state: State, name: str) -> str | None:
+        """Why a template makes no sense on the tensors on top of the stack, None if it does."""
+        return self._tracer.reason(*self._core.operands(state.core, self._set.index[name]))
 
     def step(self, state: State, action: int) -> State:
         """The state after a legal action.
@@ -177,28 +211,50 @@ class SearchSpace:
         """
         if not 0 <= action < len(self._set):
             raise IllegalActionError(f"there is no action {action}: expected 0 to {len(self._set) - 1}")
-        try:
-            state = self._legality(state).after(action)
-        except GraphError as error:
-            raise IllegalActionError(f"{self._name(action)} is illegal here: {error}") from error
-        level = self._set.actions[action].fill
-        return state if level is None else self._finish(state, action)
+        core = self._core.step(state.core, action)
+        if core is None:
+            raise IllegalActionError(self.explain(state, action))
+        return State(self, state.limits, core)
 
-    def _finish(self, state: State, index: int) -> State:
-        level = self._set.actions[index].fill
-        assert level is not None
-        values = fill(self.machine, state, level)
-        nodes = [Node(n.primitive.substitute(values), n.inputs, n.shape.substitute(values)) for n in state.nodes]
-        output = output_for(nodes[state.stack[-1]].shape, self.sites[0].spatial_dims)
-        nodes.append(Node(output, (state.stack[-1],), nodes[0].shape))
-        used = _reachable(nodes)
-        program = (*state.program, self._name(index))
-        graph = KernelGraph(used, self.options.ensure_spatial_invariance, self.sites, program)
-        return replace(state, program=program, graph=graph, plan=())
+    def move(self, state: State, action: int) -> State | None:
+        """The state after an action that the rules allow, whether or not it makes sense or leads to a kernel.
+
+        None where a rule forbids the action. Tests enumerate with it what the mask may hide.
+        """
+        core = self._core.move(state.core, action)
+        return None if core is None else State(self, state.limits, core)
+
+    def nodes(self, state: State) -> tuple[Node, ...]:
+        """The tensors of a state."""
+        nodes = [Node(Input(self.spatial_dims), (), input_shape(self.spatial_dims))]
+        for recipe, under, top, spatial, sizes, fresh in self._core.nodes(state.core):
+            shape = shape_of(spatial, sizes)
+            inputs = self._tracer.ordered(recipe, under, top)
+            primitive = self._tracer.primitive(recipe, [nodes[index].shape for index in inputs], fresh)
+            nodes.append(Node(primitive, inputs, shape))
+        return tuple(nodes)
+
+    def kernel(self, state: State) -> KernelGraph:
+        """The kernel of a finished state."""
+        last = state.stack[-1]
+        output = output_for(state.nodes[last].shape, self.spatial_dims)
+        nodes = (*state.nodes, Node(output, (last,), state.nodes[0].shape))
+        used = {operand for node in nodes for operand in node.inputs}
+        unused = set(range(len(nodes) - 1)) - used
+        if unused:
+            raise InternalError(f"tensors {sorted(unused)} do not reach the output after {list(state.program)}")
+        return KernelGraph(nodes, self.options.ensure_spatial_invariance, self.sites, state.program)
 
     def integers(self, state: State, size: Size) -> tuple[int, ...]:
-        """What a size is at each site under the state's witness."""
-        return self.machine.integers(state, size)
+        """What a size is at each site under values of the free sizes that are possible in a state."""
+        witness = dict(enumerate(self._core.witness(state.core), start=FIRST_VARIABLE))
+        values = self.binding.integers(size.substitute(witness))
+        assert values is not None, f"{size} is no integer under the witness"
+        return values
+
+    def shape_keys(self, state: State, count: int) -> list[bytes]:
+        """Of the top tensors of the stack, from the top, bytes that are equal for equal shapes."""
+        return self._core.shape_keys(state.core, count)
 
     def replay(self, program: Iterable[str], limits: Limits | None = None) -> State:
         """The state after a program of action names.
@@ -215,26 +271,30 @@ class SearchSpace:
 
     def random_action(self, state: State, rng: np.random.Generator) -> int:
         """A legal action: a family drawn evenly among those with a legal action, then one of its actions evenly."""
-        plan = self._legality(state).plan
-        families: list[int] = rng.permutation(len(self.families)).tolist()
-        for family in families:
-            actions: list[int] = rng.permutation(self._set.members[family]).tolist()
-            for action in actions:
-                if not isinstance(plan(action), str):
-                    return action
-        raise InternalError(f"dead end after {list(state.program)} with {state.limits}")
+        action = self._core.draw(state.core, int(rng.integers(_SEEDS)))
+        if action < 0:
+            raise self._dead_end(state)
+        return action
 
-    def sample(self, rng: np.random.Generator, limits: Limits | None = None) -> KernelGraph:
-        """A random kernel; without limits, its length is drawn evenly over the asked range."""
-        state = self.start(limits or self.draw_limits(rng, exact_length=True))
-        while state.graph is None:
-            state = self.step(state, self.random_action(state, rng))
-        return state.graph
+    def play(
+        self, rng: np.random.Generator, limits: Limits | None = None, timeout: float = 0, state: State | None = None
+    ) -> State:
+        """A finished random program; without limits, its length is drawn evenly over the asked range.
 
+        Raises:
+            SamplingTimeout: `timeout` is above 0 and so many seconds have passed.
+        """
+        state = state or self.start(limits or self.draw_limits(rng, exact_length=True))
+        core, ended = self._core.play(state.core, int(rng.integers(_SEEDS)), timeout)
+        state = State(self, state.limits, core)
+        if ended:
+            return state
+        if timeout:
+            raise SamplingTimeout(
+                f"no kernel was finished within the timeout of {timeout} s: raise it, or relax the options"
+            )
+        raise self._dead_end(state)
 
-def _reachable(nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """The nodes as they are: every one reaches the output, because the stack ends with one tensor."""
-    used = {operand for node in nodes for operand in node.inputs}
-    if used != set(range(len(nodes) - 1)):
-        raise InternalError(f"tensors {sorted(set(range(len(nodes) - 1)) - used)} do not reach the output")
-    return tuple(nodes)
+    def sample(self, rng: np.random.Generator, limits: Limits | None = None, timeout: float = 0) -> KernelGraph:
+        """A random kernel, see `play`."""
+        return self.kernel(self.play(rng, limits, timeout))

@@ -1,12 +1,13 @@
-"""The state of a program while it is being built."""
+"""The state of a program while it is being built, as Python sees it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from canvas_rl.ir import KernelGraph, Node
-from canvas_rl.primitives.receptive import Field
-from canvas_rl.space.sizes import NO_SIZES, Sizes
-from canvas_rl.symbolic.size import Size
+
+if TYPE_CHECKING:
+    from canvas_rl.space._core import CoreState
+    from canvas_rl.space.search_space import SearchSpace
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,62 +27,45 @@ class Limits:
     require_bmm: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """Static cost so far, each a sum of symbolic sizes."""
-
-    flops: tuple[Size, ...] = ()
-    params: tuple[Size, ...] = ()
-    activation: tuple[Size, ...] = ()
-
-    def plus(self, flops: tuple[Size, ...], params: tuple[Size, ...], elements: Size) -> "Costs":
-        """The cost after one more primitive."""
-        return Costs((*self.flops, *flops), (*self.params, *params), (*self.activation, elements))
-
-    def substitute(self, values: Mapping[int, Size]) -> "Costs":
-        """The cost with free variables replaced."""
-        parts = (self.flops, self.params, self.activation)
-        return Costs(*(tuple(size.substitute(values) for size in part) for part in parts))
-
-
-@dataclass(frozen=True, slots=True)
 class State:
-    """An unfinished (or just finished) program; immutable.
+    """An unfinished (or just finished) program; immutable. Made by a `SearchSpace`.
 
     Attributes:
         limits: what the kernel must keep to.
-        nodes: tensors made so far; node 0 is the input.
-        stack: indices of the tensors on the stack, the top last.
-        fields: receptive field of each tensor.
-        program: names of the actions so far.
+        core: the core's state.
+        done: whether the kernel is finished.
         primitives: number of primitives so far.
         weighted: how many of them have weights.
-        families: their families.
-        group_count: the kernel's global group count, once one is used.
-        sizes: what is known of the free variables.
-        costs: static cost so far.
-        plan: actions that certainly finish the kernel, where one had to be searched.
-        graph: the kernel, once finished.
     """
 
-    limits: Limits
-    nodes: tuple[Node, ...]
-    stack: tuple[int, ...]
-    fields: tuple[Field, ...]
-    program: tuple[str, ...] = ()
-    primitives: int = 0
-    weighted: int = 0
-    families: frozenset[str] = frozenset()
-    group_count: int | None = None
-    sizes: Sizes = NO_SIZES
-    costs: Costs = Costs()
-    plan: tuple[int, ...] = ()
-    graph: KernelGraph | None = None
+    __slots__ = ("_graph", "_nodes", "_space", "core", "done", "limits", "primitives", "weighted")
+
+    def __init__(self, space: "SearchSpace", limits: Limits, core: "CoreState") -> None:
+        self._space, self.limits, self.core = space, limits, core
+        self.done, self.primitives, self.weighted = core.done, core.primitives, core.weighted
+        self._nodes: tuple[Node, ...] | None = None
+        self._graph: KernelGraph | None = None
 
     @property
-    def done(self) -> bool:
-        """Whether the kernel is finished."""
-        return self.graph is not None
+    def actions(self) -> tuple[int, ...]:
+        """Indices of the actions so far."""
+        return self.core.program
+
+    @property
+    def program(self) -> tuple[str, ...]:
+        """Names of the actions so far."""
+        names = self._space.actions
+        return tuple(names[action] for action in self.core.program)
+
+    @property
+    def stack(self) -> tuple[int, ...]:
+        """Indices of the tensors on the stack, the top last."""
+        return self.core.stack
+
+    @property
+    def depth(self) -> int:
+        """How many tensors are on the stack."""
+        return self.core.depth
 
     @property
     def remaining(self) -> int:
@@ -89,11 +73,23 @@ class State:
         return self.limits.max_primitives - self.primitives
 
     @property
-    def pushed(self) -> bool:
-        """Whether the last action was a push."""
-        return bool(self.program) and self.program[-1].startswith("push")
+    def nodes(self) -> tuple[Node, ...]:
+        """Tensors made so far; node 0 is the input. Sizes have free variables until the kernel is finished."""
+        if self._nodes is None:
+            self._nodes = self._space.nodes(self)
+        return self._nodes
 
     @property
     def top(self) -> Node:
         """The tensor on top of the stack."""
         return self.nodes[self.stack[-1]]
+
+    @property
+    def graph(self) -> KernelGraph | None:
+        """The kernel, once finished."""
+        if self._graph is None and self.done:
+            self._graph = self._space.kernel(self)
+        return self._graph
+
+    def __repr__(self) -> str:
+        return f"State({' '.join(self.program) or 'empty'})"

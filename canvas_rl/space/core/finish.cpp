@@ -1,0 +1,420 @@
+#include "finish.hpp"
+
+#include <algorithm>
+
+namespace canvas {
+
+namespace {
+
+constexpr int kImpossible = 1 << 20;
+constexpr size_t kHomes = 1 << 16;
+constexpr int kBranches = 2, kBranchingDepth = 5;
+
+// Sets of dims to fold, those that cost the fewest primitives first, kernel dims before others.
+std::vector<int> fold_sets(const Shape& shape) {
+    static constexpr int rank[] = {2, 5, 0, 1, 3, 4};  // G, C, KH, KW, H, W
+    int dims[2 * kSlots];
+    const int count = shape.dims(dims);
+    std::stable_sort(dims, dims + count, [&](int a, int b) { return rank[shape.name(a)] < rank[shape.name(b)]; });
+    std::vector<std::pair<int, int>> sets;  // (price, slots)
+    for (int chosen = 0; chosen < 1 << count; ++chosen) {
+        int slots = 0;
+        for (int i = 0; i < count; ++i)
+            if (chosen >> i & 1) slots |= 1 << dims[i];
+        Shape folded;
+        for (int group = 0; group < 2; ++group) {
+            folded.spatial[group] = shape.spatial[group];
+            folded.present[group] = static_cast<uint8_t>(slots >> (group * kSlots) & 15);
+        }
+        sets.emplace_back(folded.folds(), slots);
+    }
+    std::stable_sort(sets.begin(), sets.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::vector<int> result;
+    for (const auto& set : sets) result.push_back(set.second);
+    return result;
+}
+
+Shape folded(const Shape& shape, int slots) {
+    Shape result = shape;
+    for (int slot = 0; slot < 2 * kSlots; ++slot) {
+        if (!(slots >> slot & 1)) continue;
+        result.present[slot / kSlots] = static_cast<uint8_t>(result.present[slot / kSlots] & ~(1 << (slot % kSlots)));
+        result.sizes[slot] = Size{};
+    }
+    return result;
+}
+
+void append(std::vector<int>& out, const std::vector<int>& more) { out.insert(out.end(), more.begin(), more.end()); }
+
+}  // namespace
+
+bool Finisher::can_finish(const State& state) { return far_from_limits(state) || search(compact(state, state.remaining() <= exact_), nullptr); }
+
+bool Finisher::plan(const State& state, std::vector<int>& program) {
+    program.clear();
+    if (!search(compact(state, true), &program)) return false;
+    std::reverse(program.begin(), program.end());
+    return true;
+}
+
+// The bound: fold every tensor to a number, join the numbers and broadcast onto the input ("home"), then what is missing.
+
+bool Finisher::far_from_limits(const State& state) {
+    if (!routes_.joins || !routes_.folding || state.limits.width < 2) return false;
+    const Shape& top = state.top().shape;
+    int steps = 0;
+    if (state.stack.size() > 1 || !(top == moves_.input) || state.stack[0] == 0) {
+        for (int tensor : state.stack) steps += state.nodes[static_cast<size_t>(tensor)].shape.folds() + 1;
+    }
+    const int reached = state.primitives + steps;
+    if (reached >= state.limits.max_primitives) return false;
+    if (moves_.options.budgets()) {
+        if (moves_.missing(state) || state.weighted < moves_.options.min_weighted || !affordable(state)) return false;
+    }
+    return home_length(state, reached) <= state.limits.max_primitives;
+}
+
+// Whether all primitives that still fit, without weights and as large as the largest tensor, surely keep the budgets.
+bool Finisher::affordable(const State& state) const {
+    const auto& options = moves_.options;
+    const int steps = state.remaining();
+    auto fits = [&](const Shape& shape) {
+        Values elements{};
+        moves_.sites.add(substituted(shape.numel(), state.system.witness), elements);
+        for (int i : {0, 2})
+            for (size_t site = 0; site < options.caps[i].size(); ++site)
+                if (state.spent[i][site] + 8 * steps * elements[site] > options.caps[i][site]) return false;
+        return true;
+    };
+    return fits(moves_.input) && std::all_of(state.stack.begin(), state.stack.end(), [&](int tensor) {
+               return fits(state.nodes[static_cast<size_t>(tensor)].shape);
+           });
+}
+
+// The kernel's length if it is home after `reached` primitives and then meets what is required.
+int Finisher::home_length(const State& state, int reached) {
+    const bool reaches = std::any_of(state.stack.begin(), state.stack.end(), [&](int tensor) {
+        return moves_.reaches(state.nodes[static_cast<size_t>(tensor)].field);
+    });
+    const int parts[] = {reached, state.weighted, static_cast<int>(reaches), state.limits.min_primitives,
+                         state.limits.max_primitives};
+    const uint64_t missing = moves_.missing(state);
+    const uint64_t key = mix(mix(1, parts, sizeof parts), &missing, sizeof missing);
+    const auto known = homes_.find(key);
+    if (known != homes_.end()) return known->second;
+    std::vector<int> program;
+    int length = kImpossible;
+    if (plan(home(state, reached, reaches), program))
+        length = reached + static_cast<int>(std::count_if(program.begin(), program.end(),
+                                                          [this](int action) { return action < moves_.first_push; }));
+    if (homes_.size() >= kHomes) homes_.clear();
+    return homes_[key] = length;
+}
+
+State Finisher::home(const State& state, int reached, bool reaches) const {
+    State home = moves_.start(state.limits);
+    home.light = true;
+    Node node = home.nodes[0];
+    constexpr int32_t everywhere = 1 << 20;
+    if (reaches) node.field = {-everywhere, everywhere, -everywhere, everywhere};
+    home.nodes.push_back(node);
+    home.stack = {1};
+    home.primitives = reached;
+    home.weighted = state.weighted;
+    home.families = state.families;
+    return home;
+}
+
+// The search: guided by routes far from the end, exact for the last primitives.
+
+State Finisher::compact(const State& state, bool keep_all) {
+    State light;
+    light.light = true;
+    light.limits = state.limits;
+    light.primitives = state.primitives;
+    light.weighted = state.weighted;
+    light.families = state.families;
+    light.group_count = state.group_count;
+    light.pushed = state.pushed;
+    light.system = state.system;
+    for (int i = 0; i < kCosts; ++i) {
+        light.spent[i] = state.spent[i];
+        if (!light.spent[i].empty()) light.costs[i] = state.costs[i];
+    }
+    if (keep_all) {
+        light.nodes = state.nodes;
+        light.stack = state.stack;
+        return light;
+    }
+    std::vector<int> moved(state.nodes.size(), -1);
+    moved[0] = 0;
+    light.nodes.push_back(state.nodes[0]);
+    for (int tensor : state.stack) {
+        int& place = moved[static_cast<size_t>(tensor)];
+        if (place < 0) {
+            place = static_cast<int>(light.nodes.size());
+            light.nodes.push_back(state.nodes[static_cast<size_t>(tensor)]);
+        }
+        light.stack.push_back(place);
+    }
+    return light;
+}
+
+uint64_t Finisher::signature(const State& state) const {
+    const int counts[] = {state.limits.min_primitives, state.limits.max_primitives, state.limits.width, state.pushed,
+                          state.primitives, state.weighted, state.group_count, state.system.variables};
+    const uint64_t missing = moves_.missing(state);
+    uint64_t hash = mix(mix(3, counts, sizeof counts), &missing, sizeof missing);
+    hash = mix(hash, state.stack.data(), state.stack.size() * sizeof(int));
+    for (const auto& node : state.nodes) {
+        const int pattern = node.shape.pattern();
+        hash = mix(hash, &pattern, sizeof pattern);
+        for (int slot = 0; slot < 2 * kSlots; ++slot)
+            if (node.shape.has(slot)) hash = mix(hash, &node.shape.sizes[slot], sizeof(Size));
+        if (moves_.options.receptive_pixels > 1) hash = mix(hash, &node.field, sizeof node.field);
+    }
+    for (int v = 0; v < state.system.variables; ++v) hash = mix(hash, &state.system.witness[static_cast<size_t>(v)], sizeof(Size));
+    for (const auto& constraint : state.system.constraints) {
+        hash = mix(hash, &constraint.size, sizeof(Size));
+        hash = mix(hash, &constraint.least, sizeof constraint.least);
+    }
+    for (const auto& volume : state.system.volumes) {
+        hash = mix(hash, &volume.size, sizeof(Size));
+        hash = mix(hash, &volume.most, sizeof volume.most);
+    }
+    for (int i = 0; i < kCosts; ++i) {
+        hash = mix(hash, state.spent[i].data(), state.spent[i].size() * sizeof(double));
+        if (state.system.variables && !state.spent[i].empty())
+            hash = mix(hash, state.costs[i].data(), state.costs[i].size() * sizeof(Size));
+    }
+    return hash | 1;
+}
+
+// A lower bound of the primitives that finish the kernel: those that join the stack, and those that are required.
+int Finisher::needed(const State& state) const {
+    const auto& options = moves_.options;
+    const uint64_t missing = moves_.missing(state);
+    int unary = 0, binary = 0;
+    uint64_t counted = 0;
+    for (size_t i = 0; missing >> i; ++i) {
+        if (!(missing >> i & 1)) continue;
+        const uint64_t set = i < options.necessary.size() ? options.necessary[i] : options.bmm;
+        if (set & counted) continue;  // one primitive may be of both sets
+        counted |= set;
+        (set & ~(routes_.joins | options.bmm) ? unary : binary) += 1;
+    }
+    const int joins = static_cast<int>(state.stack.size()) - 1;
+    return std::max({unary + std::max(joins, binary), options.min_weighted - state.weighted, 1});
+}
+
+bool Finisher::search(const State& state, std::vector<int>* program) {
+    if (moves_.ending(state) == Refusal::none) return true;
+    const int remaining = state.remaining();
+    if (remaining < needed(state)) return false;
+    const uint64_t key = signature(state);
+    Entry& entry = memo_[key % kMemo];
+    if (entry.key == key && (!entry.found || !program)) return entry.found;
+    bool found = false;
+    if (remaining == 1) {
+        found = last(state, program);
+    } else {
+        found = guided(state, program) || (remaining <= exact_ && every(state, program));
+    }
+    memo_[key % kMemo] = {key, found};
+    return found;
+}
+
+bool Finisher::finishes(const State& after, int action, std::vector<int>* program) {
+    if (!search(after, program)) return false;
+    if (program) program->push_back(action);
+    return true;
+}
+
+// One primitive remains: each is tried, one of a kind, also after a push.
+bool Finisher::last(const State& state, std::vector<int>* program) {
+    const int depth = static_cast<int>(state.stack.size());
+    if (depth > 2) return false;
+    std::optional<State> after;
+    for (Table* table : moves_.tables(state, depth)) {
+        for (int index : table->first) {
+            const Recipe& recipe = table->recipes[static_cast<size_t>(index)];
+            if (moves_.apply(state, recipe, depth, after) != Refusal::none) continue;
+            if (moves_.ending(*after) != Refusal::none) continue;
+            if (program) program->push_back(recipe.action);
+            return true;
+        }
+    }
+    if (depth == 2) return false;
+    for (int tensor = 0; tensor < static_cast<int>(state.nodes.size()); ++tensor)
+        if (moves_.refused_push(state, tensor) == Refusal::none &&
+            finishes(moves_.after_push(state, tensor), moves_.first_push + tensor, program))
+            return true;
+    return false;
+}
+
+bool Finisher::every(const State& state, std::vector<int>* program) {
+    std::optional<State> after;
+    for (int arity = 1; arity <= std::min(2, static_cast<int>(state.stack.size())); ++arity) {
+        for (Table* table : moves_.tables(state, arity)) {
+            for (int index : table->first) {
+                const Recipe& recipe = table->recipes[static_cast<size_t>(index)];
+                if (moves_.apply(state, recipe, arity, after) != Refusal::none) continue;
+                const State next = std::move(*after);
+                if (finishes(next, recipe.action, program)) return true;
+            }
+        }
+    }
+    if (static_cast<int>(state.stack.size()) > state.remaining()) return false;
+    for (int tensor = 0; tensor < static_cast<int>(state.nodes.size()); ++tensor)
+        if (moves_.refused_push(state, tensor) == Refusal::none &&
+            finishes(moves_.after_push(state, tensor), moves_.first_push + tensor, program))
+            return true;
+    return false;
+}
+
+// The first candidates that can be played, each followed to its end.
+bool Finisher::guided(const State& state, std::vector<int>* program) {
+    std::vector<int> actions;
+    candidates(state, actions);
+    int branches = state.remaining() <= kBranchingDepth ? kBranches : 1;
+    std::vector<uint8_t> tried(static_cast<size_t>(actions_), 0);
+    std::vector<int> kinds;
+    for (int action : actions) {
+        if (tried[static_cast<size_t>(action)]) continue;
+        tried[static_cast<size_t>(action)] = 1;
+        bool legal = false;
+        if (follow(state, action, program, legal)) return true;
+        if (legal && --branches == 0) return false;
+    }
+    return false;
+}
+
+bool Finisher::follow(const State& state, int action, std::vector<int>* program, bool& legal) {
+    if (action >= moves_.first_push) {
+        const int tensor = action - moves_.first_push;
+        if (static_cast<int>(state.stack.size()) > state.remaining()) return false;
+        if (moves_.refused_push(state, tensor) != Refusal::none) return false;
+        legal = true;
+        return finishes(moves_.after_push(state, tensor), action, program);
+    }
+    const Recipe* recipe = moves_.recipe(state, action);
+    std::optional<State> after;
+    if (!recipe || moves_.apply(state, *recipe, moves_.arity[static_cast<size_t>(action)], after) != Refusal::none) return false;
+    legal = true;
+    return finishes(*after, action, program);
+}
+
+// What to try next, best first.
+
+void Finisher::candidates(const State& state, std::vector<int>& out) {
+    const auto& options = moves_.options;
+    const uint64_t missing = moves_.missing(state);
+    if (missing || state.weighted < options.min_weighted) {
+        uint64_t wanted = 0;
+        for (size_t i = 0; i < options.necessary.size(); ++i)
+            if (missing >> i & 1) wanted |= options.necessary[i];
+        if (missing >> options.necessary.size() & 1) wanted |= options.bmm;
+        toward_required(state, wanted, out);
+    }
+    if (state.stack.size() > 1) return join(state, out);
+    if (state.top().shape.numel() != moves_.input.numel()) {
+        append(out, routes_.to_channels);
+        fold_to_size(state, out);
+        bool there = false;
+        fold_toward(state, moves_.input, out, there);
+        if (there) out.push_back(moves_.first_push);
+    }
+    if (!moves_.reaches(state.top().field)) wider_field(state, out);
+    append(out, routes_.keep_shape);
+    out.push_back(moves_.first_push);
+    append(out, routes_.weighted);
+    append(out, routes_.change_shape);
+}
+
+void Finisher::toward_required(const State& state, uint64_t wanted, std::vector<int>& out) {
+    auto of_family = [&](uint64_t families, uint64_t among) {
+        for (size_t family = 0; family < routes_.family.size(); ++family)
+            if (families & among & uint64_t{1} << family) append(out, routes_.family[family]);
+    };
+    if (state.weighted < moves_.options.min_weighted) {
+        of_family(wanted, ~routes_.joins);
+        append(out, routes_.weighted);
+    }
+    if (state.stack.size() > 1) {
+        of_family(wanted, routes_.unary);
+        of_family(wanted, ~uint64_t{0});
+        return;
+    }
+    of_family(wanted, ~(routes_.joins | moves_.options.bmm));
+    if (wanted & (routes_.joins | moves_.options.bmm)) out.push_back(moves_.first_push);
+}
+
+void Finisher::join(const State& state, std::vector<int>& out) {
+    if (state.stack.back() == state.stack[state.stack.size() - 2]) {  // few primitives take a tensor twice
+        append(out, routes_.bmm);
+        append(out, routes_.keep_shape);
+        append(out, routes_.weighted);
+        append(out, routes_.change_shape);
+    }
+    const Shape &under = state.under().shape, &top = state.top().shape;
+    int slots[2 * kSlots];
+    const bool into_top = top == moves_.input || top.dims(slots) < under.dims(slots);
+    append(out, into_top ? routes_.into_top : routes_.into_under);
+    append(out, into_top ? routes_.into_under : routes_.into_top);
+    bool there = false;
+    fold_toward(state, under, out, there);
+    append(out, routes_.bmm);
+}
+
+// Fold what makes the top as large as the output.
+void Finisher::fold_to_size(const State& state, std::vector<int>& out) {
+    const Shape& top = state.top().shape;
+    const Size want = moves_.input.numel();
+    for (int dims : fold_sets(top))
+        if (folded(top, dims).numel() == want) return fold_first(top, dims, out);
+}
+
+// Fold the top until it can be broadcast to a target; `there` once it can.
+void Finisher::fold_toward(const State& state, const Shape& target, std::vector<int>& out, bool& there) {
+    if (!routes_.joins) {
+        there = true;
+        return;
+    }
+    const Shape& top = state.top().shape;
+    for (int dims : fold_sets(top)) {
+        const Shape left = folded(top, dims);
+        int prefix, suffix, a[2 * kSlots], b[2 * kSlots];
+        align(left, target, prefix, suffix);
+        const int n = left.dims(a), m = target.dims(b);
+        Size quotient;
+        for (int i = prefix; i < m - suffix; ++i) quotient *= target.sizes[b[i]];
+        for (int i = prefix; i < n - suffix; ++i) quotient /= left.sizes[a[i]];
+        if (!moves_.sites.at_least(substituted(quotient, state.system.witness), 1)) continue;
+        there = dims == 0;
+        if (dims) fold_first(top, dims, out);
+        return;
+    }
+}
+
+// Fold the first of some dims, together with its pair where that is among them.
+void Finisher::fold_first(const Shape& shape, int dims, std::vector<int>& out) {
+    for (int wanted : {2, 3, 0, 4, 5, 1}) {  // KH, KW, G, H, W, C
+        for (int slot = 0; slot < 2 * kSlots; ++slot) {
+            if (!(dims >> slot & 1) || shape.name(slot) != wanted) continue;
+            const int group = slot / kSlots, spatial = shape.spatial[group];
+            const int pair = (spatial ? 3 : 12) << (group * kSlots);
+            if (wanted >= 2 && (dims & pair) == pair) append(out, routes_.fold_pairs[static_cast<size_t>(2 * group + spatial)]);
+            return append(out, routes_.folds[static_cast<size_t>(6 * group + wanted)]);
+        }
+    }
+}
+
+void Finisher::wider_field(const State& state, std::vector<int>& out) {
+    append(out, routes_.wider[0]);
+    const Field& field = state.top().field;
+    const bool tall = field.bottom - field.top > field.right - field.left;
+    append(out, routes_.wider[tall ? 2 : 1]);
+    append(out, routes_.wider[tall ? 1 : 2]);
+}
+
+}  // namespace canvas

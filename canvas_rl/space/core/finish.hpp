@@ -1,0 +1,70 @@
+// Whether a kernel can still be finished: no action may lead to a dead end.
+#pragma once
+
+#include "moves.hpp"
+
+namespace canvas {
+
+// Actions that the search prefers, by what they do; lists of indices, best first.
+struct Routes {
+    std::vector<int> into_top, into_under;  // joins that broadcast the lower tensor to the top, and the other way
+    std::vector<int> bmm;
+    std::vector<int> keep_shape;            // unary primitives that keep the shape
+    std::vector<int> change_shape;          // other unary primitives without weights
+    std::vector<int> weighted;              // with weights, most useful first
+    std::vector<int> to_channels;           // FC to C
+    std::vector<int> wider[3];              // widen the receptive field along H and W, along H, along W
+    std::vector<std::vector<int>> folds;    // of one dim, by 6 * group + name
+    std::vector<std::vector<int>> fold_pairs;  // of (KH, KW) and (H, W), by 2 * group + spatial
+    std::vector<std::vector<int>> family;   // all actions of a family
+    uint64_t joins = 0, unary = 0, folding = 0;  // sets of families
+};
+
+class Finisher {
+   public:
+    Finisher(Moves& moves, Routes routes, int actions, int exact)
+        : moves_(moves), routes_(std::move(routes)), actions_(actions), exact_(exact), memo_(kMemo) {}
+
+    // Whether some program surely finishes the kernel from here.
+    bool can_finish(const State& state);
+    // Such a program, the output left out; false if none is found.
+    bool plan(const State& state, std::vector<int>& program);
+
+   private:
+    struct Entry {
+        uint64_t key = 0;
+        bool found = false;
+    };
+    static constexpr size_t kMemo = 1 << 16;
+
+    bool far_from_limits(const State& state);
+    bool affordable(const State& state) const;
+    int home_length(const State& state, int reached);
+    State home(const State& state, int reached, bool reaches) const;
+
+    int needed(const State& state) const;
+    bool search(const State& state, std::vector<int>* program);
+    bool last(const State& state, std::vector<int>* program);
+    bool guided(const State& state, std::vector<int>* program);
+    bool every(const State& state, std::vector<int>* program);
+    bool follow(const State& state, int action, std::vector<int>* program, bool& legal);
+    bool finishes(const State& after, int action, std::vector<int>* program);
+    uint64_t signature(const State& state) const;
+    static State compact(const State& state, bool keep_all);
+
+    void candidates(const State& state, std::vector<int>& out);
+    void toward_required(const State& state, uint64_t wanted, std::vector<int>& out);
+    void join(const State& state, std::vector<int>& out);
+    void fold_toward(const State& state, const Shape& target, std::vector<int>& out, bool& there);
+    void fold_to_size(const State& state, std::vector<int>& out);
+    void wider_field(const State& state, std::vector<int>& out);
+    void fold_first(const Shape& shape, int dims, std::vector<int>& out);
+
+    Moves& moves_;
+    const Routes routes_;
+    const int actions_, exact_;
+    std::vector<Entry> memo_;
+    std::unordered_map<uint64_t, int> homes_;
+};
+
+}  // namespace canvas

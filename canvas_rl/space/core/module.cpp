@@ -1,0 +1,443 @@
+// The Python interface: `canvas_rl.space._core`.
+
+#include <pybind11/functional.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <chrono>
+
+#include "fill.hpp"
+#include "legality.hpp"
+
+namespace py = pybind11;
+
+namespace canvas {
+
+namespace {
+
+using StatePointer = std::shared_ptr<const State>;
+
+// Python's sizes: symbols 0 to 2 are C, H, W, then the free variables; in traces the operands' dims, then fresh ones.
+constexpr int kPythonVariables = 3;
+constexpr size_t kMostSizes = 1 << 16;
+
+class Core {
+   public:
+    Core(const py::dict& config, const py::object& tracer)
+        : sites_(config["sites"].cast<std::vector<std::array<long, 3>>>(), config["spatial_fixed"].cast<bool>()),
+          make_size_(config["make_size"]),
+          book_(rules(tracer), options(config).budgets(),
+                !options(config).necessary.empty() || config["bmm_matters"].cast<bool>(),
+                options(config).receptive_pixels > 1),
+          actions_(action_set(config)),
+          moves_(sites_, book_, options(config), input(config), config["arity"].cast<std::vector<int>>(), views(config)),
+          finisher_(moves_, routes(config["routes"].cast<py::dict>()), actions_.size(), config["exact"].cast<int>()) {}
+
+    StatePointer start(const Limits& limits) { return std::make_shared<State>(moves_.start(limits)); }
+    bool can_finish(const StatePointer& state) { return finisher_.can_finish(*state); }
+
+    py::array_t<bool> mask(const StatePointer& state) {
+        py::array_t<bool> out(actions_.size());
+        legality(state).mask(reinterpret_cast<uint8_t*>(out.mutable_data()));
+        return out;
+    }
+    int refusal(const StatePointer& state, int action) { return static_cast<int>(legality(state).refusal(action)); }
+    int draw(const StatePointer& state, uint64_t seed) {
+        Random random(seed);
+        return legality(state).draw(random);
+    }
+    // The state after an action, None if it is illegal.
+    StatePointer step(const StatePointer& state, int action) {
+        if (legality(state).refusal(action) != Refusal::none) return nullptr;
+        return taken(action);
+    }
+    // The state after an action that the rules allow, whether or not it makes sense or can be finished; else None.
+    StatePointer move(const StatePointer& state, int action) {
+        if (state->done()) return nullptr;
+        std::optional<State> after;
+        if (actions_.is_push(action)) {
+            const int tensor = action - actions_.templates;
+            if (moves_.refused_push(*state, tensor) != Refusal::none) return nullptr;
+            after = moves_.after_push(*state, tensor);
+        } else if (actions_.is_output(action)) {
+            after.emplace();
+            const int level = action - actions_.templates - actions_.pushes;
+            if (moves_.ending(*state, &*after) != Refusal::none || (level > 0 && after->system.variables == 0)) return nullptr;
+            after->fill = level;
+            after->program.push_back(action);
+            finish(*after);
+        } else {
+            const Recipe* recipe = moves_.recipe(*state, action);
+            const int arity = moves_.arity[static_cast<size_t>(action)];
+            if (!recipe || moves_.apply(*state, *recipe, arity, after) != Refusal::none) return nullptr;
+        }
+        return std::make_shared<State>(std::move(*after));
+    }
+    // A program played at random: the last state, and whether it is the end rather than a dead end or, with `seconds`
+    // above 0, where these have passed.
+    std::pair<StatePointer, bool> play(StatePointer state, uint64_t seed, double seconds) {
+        Random random(seed);
+        const auto start = std::chrono::steady_clock::now();
+        while (!state->done()) {
+            if (seconds > 0 && std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > seconds)
+                return {state, false};
+            const int action = legality(state).draw(random);
+            if (action < 0) return {state, false};
+            state = taken(action);
+        }
+        return {state, true};
+    }
+    // The recipe of a template on top of the stack, and its operands' patterns and facts; under, then top.
+    std::pair<int, std::array<int, 4>> operands(const StatePointer& state, int action) {
+        const Recipe* recipe = moves_.recipe(*state, action);
+        if (!recipe) throw py::value_error("the template does not apply");
+        return {recipe->id, parts(Moves::operands(*state, moves_.arity[static_cast<size_t>(action)]))};
+    }
+
+    // For each tensor but the input: recipe, operands (under, top; -1 where absent), kinds of the groups, sizes of
+    // the eight slots (None where absent), free sizes that it introduced.
+    py::list nodes(const StatePointer& state) {
+        py::list out;
+        for (const auto& node : state->nodes) {
+            if (node.recipe < 0) continue;
+            py::list fresh;
+            for (int i = 0; i < node.fresh_count; ++i) fresh.append(size(state->fresh[static_cast<size_t>(node.fresh + i)]));
+            py::tuple sizes(2 * kSlots);
+            for (int slot = 0; slot < 2 * kSlots; ++slot)
+                sizes[static_cast<size_t>(slot)] = node.shape.has(slot) ? size(node.shape.sizes[slot]) : py::none();
+            out.append(py::make_tuple(node.recipe, node.under, node.top,
+                                      py::make_tuple(node.shape.spatial[0] != 0, node.shape.spatial[1] != 0), sizes, fresh));
+        }
+        return out;
+    }
+    // The shapes on top of the stack, from the top, as bytes that tell them apart.
+    py::list shape_keys(const StatePointer& state, int count) {
+        py::list keys;
+        for (auto at = state->stack.rbegin(); at != state->stack.rend() && count-- > 0; ++at) {
+            const Shape& shape = state->nodes[static_cast<size_t>(*at)].shape;
+            keys.append(py::bytes(reinterpret_cast<const char*>(&shape), sizeof shape));
+        }
+        return keys;
+    }
+    py::list witness(const StatePointer& state) {
+        py::list out;
+        for (int v = 0; v < state->system.variables; ++v) out.append(size(state->system.witness[static_cast<size_t>(v)]));
+        return out;
+    }
+    py::list constraints(const StatePointer& state) {
+        py::list out;
+        for (const auto& constraint : state->system.constraints) out.append(py::make_tuple(size(constraint.size), constraint.least));
+        return out;
+    }
+
+    // For tests of the arithmetic: sizes are given as Python's.
+    py::object product(const py::object& left, const py::object& right) { return size(plain(left) * plain(right)); }
+    py::object quotient(const py::object& left, const py::object& right) { return size(plain(left) / plain(right)); }
+    py::object integers(const py::object& value) {
+        Values values{};
+        if (!sites_.integers(plain(value), values)) return py::none();
+        return py::cast(std::vector<double>(values.begin(), values.begin() + sites_.count()));
+    }
+    py::object solve(const py::object& left, const py::object& right) {
+        Solution solution;
+        if (!canvas::solve(sites_, plain(left), plain(right), solution)) return py::none();
+        return py::make_tuple(solution.variable + kPythonVariables, size(solution.value));
+    }
+    py::list domain(int variable, const std::vector<std::pair<py::object, double>>& wanted) {
+        py::list out;
+        for (const auto& value : moves_.witnesses().domain(variable, listed(wanted))) out.append(size(value.size));
+        return out;
+    }
+    py::object find_witness(int variables, const std::vector<std::pair<py::object, double>>& wanted) {
+        System system;
+        system.variables = variables;
+        system.constraints = listed(wanted);
+        if (!moves_.witnesses().find(system, 0)) return py::none();
+        py::list out;
+        for (int v = 0; v < variables; ++v) out.append(size(system.witness[static_cast<size_t>(v)]));
+        return out;
+    }
+    size_t tables() const { return book_.tables(); }
+
+   private:
+    Legality& legality(const StatePointer& state) {
+        if (latest_ != state) {
+            legality_ = std::make_unique<Legality>(actions_, moves_, finisher_, *state);
+            latest_ = state;
+        }
+        return *legality_;
+    }
+    StatePointer taken(int action) {
+        auto next = std::make_shared<State>(legality_->after(action));
+        if (next->done()) finish(*next);
+        return next;
+    }
+    // Chooses the free sizes of a program that has ended.
+    void finish(State& state) {
+        const Assignment values = fill(moves_, state, actions_.levels[static_cast<size_t>(state.fill)]);
+        for (auto& node : state.nodes)
+            for (auto& own : node.shape.sizes) own = substituted(own, values);
+        for (auto& own : state.fresh) own = substituted(own, values);
+    }
+
+    std::vector<Constraint> listed(const std::vector<std::pair<py::object, double>>& wanted) {
+        std::vector<Constraint> constraints;
+        for (const auto& [value, least] : wanted) constraints.push_back({plain(value), least});
+        return constraints;
+    }
+
+    py::object size(const Size& value) {
+        const auto known = sizes_.find(value);
+        if (known != sizes_.end()) return known->second;
+        py::int_ num(1), den(1);
+        const auto& primes = sites_.coefficient_primes();
+        for (size_t i = 0; i < primes.size(); ++i) {
+            const int power = value.e[kFirstPrime + i];
+            py::int_& part = power > 0 ? num : den;
+            if (power) part = py::int_(part * py::int_(primes[i]).attr("__pow__")(std::abs(power)));
+        }
+        py::list exponents;
+        for (int i = 0; i < 3; ++i)
+            if (value.e[static_cast<size_t>(kChannels + i)]) exponents.append(py::make_tuple(i, value.e[static_cast<size_t>(kChannels + i)]));
+        for (int v = 0; v < kVariables; ++v)
+            if (value.e[static_cast<size_t>(v)]) exponents.append(py::make_tuple(kPythonVariables + v, value.e[static_cast<size_t>(v)]));
+        if (sizes_.size() >= kMostSizes) sizes_.clear();
+        return sizes_[value] = make_size_(num, den, py::tuple(exponents));
+    }
+    // A Python size whose variables are the program's.
+    Size plain(const py::handle& value) {
+        Monomial monomial = traced(value);
+        for (const auto& [variable, power] : monomial.terms) monomial.coefficient.e[variable] = power;
+        return monomial.coefficient;
+    }
+    // A Python size whose variables are the inputs of a recipe.
+    Monomial traced(const py::handle& value) {
+        Monomial monomial;
+        monomial.coefficient = sites_.fraction(value.attr("num").cast<long>(), value.attr("den").cast<long>());
+        for (const auto& pair : value.attr("exps").cast<std::vector<std::pair<int, int>>>()) {
+            if (pair.first < kPythonVariables) {
+                monomial.coefficient.e[static_cast<size_t>(kChannels + pair.first)] = static_cast<int16_t>(pair.second);
+            } else {
+                monomial.terms.emplace_back(static_cast<uint8_t>(pair.first - kPythonVariables), static_cast<int8_t>(pair.second));
+            }
+        }
+        return monomial;
+    }
+    static void frame(Shape& shape, int pattern) {
+        shape.spatial[0] = static_cast<uint8_t>(pattern >> 9 & 1);
+        shape.present[0] = static_cast<uint8_t>(pattern >> 5 & 15);
+        shape.spatial[1] = static_cast<uint8_t>(pattern >> 4 & 1);
+        shape.present[1] = static_cast<uint8_t>(pattern & 15);
+    }
+    Recipe recipe(const py::handle& data) {
+        Recipe made;
+        made.id = data.attr("id").cast<int>();
+        made.action = data.attr("action").cast<int>();
+        made.family = data.attr("family").cast<int>();
+        made.weighted = data.attr("weighted").cast<bool>();
+        made.twin = data.attr("twin").cast<bool>();
+        made.swapped = data.attr("swapped").cast<bool>();
+        made.group_count = data.attr("group_count").cast<int>();
+        made.fresh = data.attr("fresh").cast<int>();
+        const auto offset = data.attr("offset").cast<std::array<int, 4>>();
+        made.offset = {offset[0], offset[1], offset[2], offset[3]};
+        frame(made.frame, data.attr("pattern").cast<int>());
+        for (const auto& item : data.attr("dims")) {
+            Recipe::Dim dim{item[py::int_(0)].cast<int>(), -1, traced(item[py::int_(1)])};
+            const auto& terms = dim.size.terms;
+            if (terms.size() == 1 && terms[0].second == 1 && terms[0].first < kInputs && dim.size.coefficient == Size{})
+                dim.copy = terms[0].first;
+            made.dims.push_back(std::move(dim));
+        }
+        for (const auto& item : data.attr("constraints"))
+            made.constraints.emplace_back(traced(item[py::int_(0)]), item[py::int_(1)].cast<double>());
+        for (const auto& item : data.attr("weights")) made.weights.push_back(traced(item));
+        for (const auto& item : data.attr("flops")) made.flops.push_back(traced(item));
+        const auto copies = data.attr("copies").cast<std::pair<int, int>>();
+        made.copies[0] = copies.first;
+        made.copies[1] = copies.second;
+        const py::object equation = data.attr("equation");
+        if (!equation.is_none()) {
+            made.has_equation = true;
+            made.left = traced(equation[py::int_(0)]);
+            made.right = traced(equation[py::int_(1)]);
+        }
+        return made;
+    }
+    std::vector<Recipe> recipes(const py::object& listed) {
+        std::vector<Recipe> made;
+        for (const auto& data : listed) made.push_back(recipe(data));
+        return made;
+    }
+    static std::array<int, 4> parts(const Operands& operands) {
+        return {operands.under_pattern, operands.top_pattern, operands.under_facts, operands.top_facts};
+    }
+    Rules rules(const py::object& tracer) {
+        return {
+            [this, ask = tracer.attr("unary")](int pattern) { return recipes(ask(pattern)); },
+            [this, ask = tracer.attr("binary")](View view, int under, int top, int prefix, int suffix, bool same) {
+                return recipes(ask(static_cast<int>(view), under, top, prefix, suffix, same));
+            },
+            [ask = tracer.attr("pointless")](const std::vector<int>& ids, const Operands& operands) {
+                return ask(ids, parts(operands)).cast<std::vector<uint8_t>>();
+            },
+            [ask = tracer.attr("facts")](int id, const Operands& operands) { return ask(id, parts(operands)).cast<int>(); },
+        };
+    }
+    static std::vector<View> views(const py::dict& config) {
+        std::vector<View> made;
+        for (int view : config["view"].cast<std::vector<int>>()) made.push_back(static_cast<View>(view));
+        return made;
+    }
+    static Options options(const py::dict& config) {
+        Options made;
+        made.min_weighted = config["min_weighted"].cast<int>();
+        made.most_weighted = config["most_weighted"].cast<int>();
+        made.weighted_ratio = config["weighted_ratio"].cast<double>();
+        made.receptive_pixels = config["receptive_pixels"].cast<double>();
+        made.largest_activation = config["largest_activation"].cast<double>();
+        made.largest_weight = config["largest_weight"].cast<double>();
+        const auto caps = config["caps"].cast<std::vector<std::vector<double>>>();
+        for (size_t i = 0; i < kCosts; ++i) made.caps[i] = caps[i];
+        const auto width_caps = config["width_caps"].cast<std::vector<std::vector<double>>>();
+        for (size_t i = 0; i < 2; ++i) made.width_caps[i] = width_caps[i];
+        made.necessary = config["necessary"].cast<std::vector<uint64_t>>();
+        made.bmm = config["bmm"].cast<uint64_t>();
+        return made;
+    }
+    static Shape input(const py::dict& config) {
+        Shape shape;
+        frame(shape, config["input_pattern"].cast<int>());
+        shape.sizes[1] = unit(kChannels);
+        if (shape.has(kSlots)) shape.sizes[kSlots] = unit(kHeight);
+        if (shape.has(kSlots + 1)) shape.sizes[kSlots + 1] = unit(kWidth);
+        return shape;
+    }
+    static ActionSet action_set(const py::dict& config) {
+        ActionSet made;
+        made.family = config["family"].cast<std::vector<int>>();
+        made.levels = config["levels"].cast<std::vector<double>>();
+        made.templates = static_cast<int>(config["arity"].cast<std::vector<int>>().size());
+        made.pushes = config["pushes"].cast<int>();
+        for (size_t action = 0; action < made.family.size(); ++action) {
+            const auto family = static_cast<size_t>(made.family[action]);
+            if (made.members.size() <= family) made.members.resize(family + 1);
+            made.members[family].push_back(static_cast<int>(action));
+        }
+        return made;
+    }
+    static Routes routes(const py::dict& lists) {
+        auto list = [&](const char* name) { return lists[name].cast<std::vector<int>>(); };
+        Routes made;
+        made.into_top = list("into_top");
+        made.into_under = list("into_under");
+        made.bmm = list("bmm");
+        made.keep_shape = list("keep_shape");
+        made.change_shape = list("change_shape");
+        made.weighted = list("weighted");
+        made.to_channels = list("to_channels");
+        const auto wider = lists["wider"].cast<std::vector<std::vector<int>>>();
+        for (size_t i = 0; i < 3; ++i) made.wider[i] = wider[i];
+        made.folds = lists["folds"].cast<std::vector<std::vector<int>>>();
+        made.fold_pairs = lists["fold_pairs"].cast<std::vector<std::vector<int>>>();
+        made.family = lists["family"].cast<std::vector<std::vector<int>>>();
+        made.joins = lists["joins"].cast<uint64_t>();
+        made.unary = lists["unary"].cast<uint64_t>();
+        made.folding = lists["folding"].cast<uint64_t>();
+        return made;
+    }
+
+    Sites sites_;
+    py::object make_size_;
+    RuleBook book_;
+    ActionSet actions_;
+    Moves moves_;
+    Finisher finisher_;
+    StatePointer latest_;
+    std::unique_ptr<Legality> legality_;
+    std::unordered_map<Size, py::object, SizeHash> sizes_;
+};
+
+py::tuple as_tuple(const std::vector<int>& values) {
+    py::tuple out(values.size());
+    for (size_t i = 0; i < values.size(); ++i) out[i] = values[i];
+    return out;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, module) {
+    py::class_<Limits>(module, "Limits")
+        .def(py::init([](int least, int most, int width, bool bmm) { return Limits{least, most, width, bmm}; }),
+             py::arg("min_primitives"), py::arg("max_primitives"), py::arg("width"), py::arg("require_bmm"))
+        .def_readonly("min_primitives", &Limits::min_primitives)
+        .def_readonly("max_primitives", &Limits::max_primitives)
+        .def_readonly("width", &Limits::width)
+        .def_readonly("require_bmm", &Limits::require_bmm);
+    py::class_<State, std::shared_ptr<State>>(module, "CoreState")
+        .def_readonly("limits", &State::limits)
+        .def_property_readonly("done", &State::done)
+        .def_readonly("primitives", &State::primitives)
+        .def_readonly("weighted", &State::weighted)
+        .def_property_readonly("families", [](const State& state) { return state.families; })
+        .def_property_readonly("group_count", [](const State& state) { return state.group_count; })
+        .def_property_readonly("variables", [](const State& state) { return state.system.variables; })
+        .def_property_readonly("depth", [](const State& state) { return state.stack.size(); })
+        .def_property_readonly("program", [](const State& state) { return as_tuple(state.program); })
+        .def_property_readonly("stack", [](const State& state) { return as_tuple(state.stack); });
+    py::class_<Core>(module, "Core")
+        .def(py::init<const py::dict&, const py::object&>())
+        .def("start", &Core::start)
+        .def("can_finish", &Core::can_finish)
+        .def("mask", &Core::mask)
+        .def("refusal", &Core::refusal)
+        .def("draw", &Core::draw)
+        .def("step", &Core::step)
+        .def("move", &Core::move)
+        .def("play", &Core::play)
+        .def("operands", &Core::operands)
+        .def("nodes", &Core::nodes)
+        .def("shape_keys", &Core::shape_keys)
+        .def("witness", &Core::witness)
+        .def("constraints", &Core::constraints)
+        .def("product", &Core::product)
+        .def("quotient", &Core::quotient)
+        .def("integers", &Core::integers)
+        .def("solve", &Core::solve)
+        .def("domain", &Core::domain)
+        .def("find_witness", &Core::find_witness)
+        .def_property_readonly("tables", &Core::tables);
+    py::enum_<Refusal>(module, "Refusal")
+        .value("none", Refusal::none)
+        .value("finished", Refusal::finished)
+        .value("few_tensors", Refusal::few_tensors)
+        .value("most_primitives", Refusal::most_primitives)
+        .value("most_weighted", Refusal::most_weighted)
+        .value("weighted_ratio", Refusal::weighted_ratio)
+        .value("shape", Refusal::shape)
+        .value("equation", Refusal::equation)
+        .value("group_count", Refusal::group_count)
+        .value("constraint", Refusal::constraint)
+        .value("variables", Refusal::variables)
+        .value("exponent", Refusal::exponent)
+        .value("activation", Refusal::activation)
+        .value("spatial_weight", Refusal::spatial_weight)
+        .value("budget", Refusal::budget)
+        .value("no_tensor", Refusal::no_tensor)
+        .value("width", Refusal::width)
+        .value("just_pushed", Refusal::just_pushed)
+        .value("number", Refusal::number)
+        .value("tensors_left", Refusal::tensors_left)
+        .value("few_primitives", Refusal::few_primitives)
+        .value("few_weighted", Refusal::few_weighted)
+        .value("necessary", Refusal::necessary)
+        .value("receptive", Refusal::receptive)
+        .value("output_size", Refusal::output_size)
+        .value("one_level", Refusal::one_level)
+        .value("pointless", Refusal::pointless)
+        .value("repeated", Refusal::repeated)
+        .value("unfinishable", Refusal::unfinishable);
+}
+
+}  // namespace canvas

@@ -1,0 +1,101 @@
+// What every action does to a state: the one rule behind the mask, the transition and the search for a finish.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "state.hpp"
+
+namespace canvas {
+
+enum class Refusal {
+    none,
+    finished,          // the kernel is finished
+    few_tensors,       // too few tensors on the stack
+    most_primitives,
+    most_weighted,
+    weighted_ratio,
+    shape,             // the primitive's rule refuses the operands
+    equation,          // sizes can't be made equal
+    group_count,
+    constraint,        // no values of the free sizes would do
+    variables,         // too many free sizes
+    exponent,          // sizes out of all bounds
+    activation,        // a tensor or a weight is too large
+    spatial_weight,    // a weight would have an image size
+    budget,
+    no_tensor,         // nothing to push
+    width,
+    just_pushed,
+    number,            // a number can't join itself
+    tensors_left,
+    few_primitives,
+    few_weighted,
+    necessary,
+    receptive,
+    output_size,
+    one_level,         // no free size: all fill levels are the same
+    pointless,
+    repeated,          // the same tensor exists
+    unfinishable,
+};
+
+// The operands' recipe evaluated: what a primitive would add.
+struct Effect {
+    const Recipe* recipe = nullptr;
+    Shape shape;
+    std::vector<Constraint> constraints;
+    std::vector<Volume> volumes;
+    std::vector<Size> flops, weights;
+};
+
+class Moves {
+   public:
+    // arity and view: of each template.
+    Moves(Sites& sites, RuleBook& book, Options options, Shape input, std::vector<int> arity, std::vector<View> view)
+        : sites(sites), book(book), options(std::move(options)), input(input), arity(std::move(arity)),
+          view(std::move(view)), first_push(static_cast<int>(this->arity.size())), witnesses_(sites) {
+        for (size_t action = 0; action < this->arity.size(); ++action)
+            if (this->arity[action] == 2) uses_[static_cast<size_t>(this->view[action])] = true;
+    }
+
+    State start(const Limits& limits) const;
+
+    // The state after a primitive, or why there is none. Whether it makes sense is not asked here.
+    Refusal apply(const State& state, const Recipe& recipe, int arity, std::optional<State>& after);
+    // The tables for the tensors on top of the stack: one operand first, then two, one table a view.
+    std::vector<Table*> tables(const State& state, int arity);
+    // A template's recipe for the tensors on top of the stack, null if its rule refuses them.
+    const Recipe* recipe(const State& state, int action);
+    static Operands operands(const State& state, int arity);
+    Refusal refused_push(const State& state, int tensor) const;
+    State after_push(const State& state, int tensor) const;
+    // Why no primitive of this kind can be added, whatever its operands.
+    Refusal full(const State& state, int arity, bool weighted) const;
+    // What the kernel as a whole lacks, but for the output's size.
+    Refusal unmet(const State& state) const;
+    // Whether the kernel can end here. `after`, where given, becomes the state with the output's equation solved.
+    Refusal ending(const State& state, State* after = nullptr);
+    Refusal substitute(State& state, const Solution& solution);
+    bool within_budget(const State& state) const;
+    bool reaches(const Field& field) const;
+    uint64_t missing(const State& state) const;  // a bit for each necessary set without a member
+
+    Sites& sites;
+    RuleBook& book;
+    const Options options;
+    const Shape input;
+    const std::vector<int> arity;  // of each template
+    const std::vector<View> view;
+    const int first_push;  // index of the first push
+    Witnesses& witnesses() { return witnesses_; }
+
+   private:
+    Refusal evaluate(const State& state, const Recipe& recipe, int arity, const Size* fresh, Effect& effect) const;
+    Refusal extend(const State& state, const Effect& effect, System& system);
+    void spend(State& state) const;
+    bool uses_[kViews] = {};
+    Witnesses witnesses_;
+};
+
+}  // namespace canvas

@@ -1,0 +1,63 @@
+// The state of a program while it is being built, and what kernels must keep to.
+#pragma once
+
+#include <vector>
+
+#include "recipe.hpp"
+
+namespace canvas {
+
+struct Limits {
+    int min_primitives = 1, max_primitives = 1, width = 2;
+    bool require_bmm = false;
+};
+
+constexpr int kCosts = 3;  // FLOPs, parameters, activation elements
+
+// The options of a search space.
+struct Options {
+    int min_weighted = 0, most_weighted = 0;
+    double weighted_ratio = 1;
+    double receptive_pixels = 1;
+    double largest_activation = 0, largest_weight = 0;        // elements of one sample
+    std::vector<double> caps[kCosts];                         // budgets, a site; empty for none
+    std::vector<double> width_caps[2];                        // how far free sizes may widen FLOPs and parameters
+    std::vector<uint64_t> necessary;                          // sets of families: one of each is needed
+    uint64_t bmm = 0;                                         // the set that a forced BMM is chosen from
+    bool budgets() const { return !caps[0].empty() || !caps[1].empty() || !caps[2].empty(); }
+};
+
+struct Node {
+    Shape shape;
+    Field field;
+    int32_t recipe = -1;  // -1: the input
+    int32_t facts = 0;
+    int32_t action = -1;
+    int16_t under = -1, top = -1;  // operands; unary ones have only a top
+    int16_t fresh = 0, fresh_count = 0;  // its free sizes in State::fresh
+};
+
+struct State {
+    Limits limits;
+    std::vector<Node> nodes;
+    std::vector<int> stack;
+    std::vector<int> program;
+    int primitives = 0;
+    int weighted = 0;
+    uint64_t families = 0;
+    int group_count = 0;
+    bool pushed = false;  // whether the last action was a push
+    bool light = false;   // whether it is only searched from: facts and programs are left out
+    System system;
+    std::vector<Size> fresh;           // the free sizes of all nodes
+    std::vector<Size> costs[kCosts];   // sums
+    std::vector<double> spent[kCosts]; // those at every site, kept where there is a budget
+    int fill = -1;                     // the level of the output that ended it, -1 before
+
+    bool done() const { return fill >= 0; }
+    int remaining() const { return limits.max_primitives - primitives; }
+    const Node& top() const { return nodes[static_cast<size_t>(stack.back())]; }
+    const Node& under() const { return nodes[static_cast<size_t>(stack[stack.size() - 2])]; }
+};
+
+}  // namespace canvas

@@ -1,0 +1,163 @@
+#include "system.hpp"
+
+#include <algorithm>
+
+namespace canvas {
+
+namespace {
+
+constexpr int kTries = 400;
+constexpr size_t kDomains = 64;
+
+// Numbers and image sizes in the denominator of a constraint: multiples of these satisfy it.
+void wanted_divisors(const Sites& sites, const Size& size, std::vector<Size>& factors) {
+    Size number;
+    for (int entry = kFirstPrime; entry < kEntries; ++entry)
+        if (size.e[entry] < 0) number.e[entry] = static_cast<int16_t>(-size.e[entry]);
+    factors.push_back(number);
+    if (!sites.fixed()) return;
+    for (int entry : {kHeight, kWidth}) {
+        if (size.e[entry] >= 0) continue;
+        factors.push_back(unit(entry));
+        factors.push_back(unit(entry) * number);
+    }
+    if (size.e[kHeight] < 0 && size.e[kWidth] < 0) factors.push_back(unit(kHeight) * unit(kWidth));
+}
+
+}  // namespace
+
+bool solve(const Sites& sites, const Size& left, const Size& right, Solution& solution) {
+    const Size ratio = left / right;
+    for (int v = kVariables - 1; v >= 0; --v) {
+        const int power = ratio.e[v];
+        if (power != 1 && power != -1) continue;
+        Size value;
+        value.multiply(ratio, -power);
+        value.e[v] = 0;
+        if (!sites.fixed() && value.has_spatial()) return false;
+        solution = {v, value};
+        return true;
+    }
+    return false;
+}
+
+bool System::fits(const Sites& sites, const Volume& volume) const {
+    Values values;
+    if (!sites.integers(substituted(volume.size, witness), values)) return false;
+    return std::all_of(values.begin(), values.begin() + sites.count(), [&](double v) { return v <= volume.most; });
+}
+
+bool System::all_fit(const Sites& sites) const {
+    return std::all_of(volumes.begin(), volumes.end(), [&](const Volume& volume) { return fits(sites, volume); });
+}
+
+bool System::known(const Constraint& constraint) const {
+    return std::find(constraints.begin(), constraints.end(), constraint) != constraints.end();
+}
+
+const std::vector<Witnesses::Value>& Witnesses::domain(int variable, const std::vector<Constraint>& constraints) {
+    std::vector<Size> factors{Size{}};
+    for (const auto& constraint : constraints)
+        if (constraint.size.e[variable] > 0) wanted_divisors(sites_, constraint.size, factors);
+    std::sort(factors.begin(), factors.end());
+    factors.erase(std::unique(factors.begin(), factors.end()), factors.end());
+    for (const auto& known : domains_)
+        if (known.first == factors) return known.second;
+
+    std::vector<Value> values;
+    for (const auto& factor : factors) {
+        Size two, share = unit(kChannels) * factor, small = factor;
+        two.e[kFirstPrime] = 1;  // 2 is the first coefficient prime of all sites
+        for (int i = 0; i <= 6; ++i, share /= two) values.push_back({share, {}});
+        for (int i = 0; i <= 5; ++i, small *= two) values.push_back({small, {}});
+    }
+    auto unusable = [this](Value& value) {
+        if (!sites_.integers(value.size, value.integers)) return true;
+        return std::any_of(value.integers.begin(), value.integers.begin() + sites_.count(), [](double v) { return v < 2; });
+    };
+    values.erase(std::remove_if(values.begin(), values.end(), unusable), values.end());
+    const auto count = sites_.count();
+    std::sort(values.begin(), values.end(), [count](const Value& a, const Value& b) {
+        for (int i = 0; i < count; ++i)
+            if (a.integers[i] != b.integers[i]) return a.integers[i] < b.integers[i];
+        return a.size < b.size;
+    });
+    auto same = [](const Value& a, const Value& b) { return a.size == b.size; };
+    values.erase(std::unique(values.begin(), values.end(), same), values.end());
+    if (domains_.size() < kDomains) domains_.emplace_back();
+    auto& place = domains_[next_++ % kDomains];
+    place = {std::move(factors), std::move(values)};
+    return place.second;
+}
+
+// Depth-first search over the variables' domains, checking each constraint once all its variables are set.
+struct Witnesses::Search {
+    const Sites& sites;
+    std::vector<int> order;
+    std::vector<std::vector<Value>> domains;
+    std::vector<std::vector<Constraint>> due;
+    Assignment& chosen;
+    int& tries;
+
+    bool holds(const Constraint& constraint) const {
+        return sites.at_least(substituted(constraint.size, chosen), constraint.least);
+    }
+    bool descend(size_t depth) {
+        if (depth == order.size()) return true;
+        for (const auto& value : domains[depth]) {
+            if (--tries < 0) return false;
+            chosen[order[depth]] = value.size;
+            const auto& constraints = due[depth];
+            if (std::all_of(constraints.begin(), constraints.end(), [this](const Constraint& c) { return holds(c); }) &&
+                descend(depth + 1))
+                return true;
+        }
+        return false;
+    }
+};
+
+bool Witnesses::backtrack(System& system, Variables searched, int& tries) {
+    Assignment chosen = system.witness;
+    Search search{sites_, {}, {}, {}, chosen, tries};
+    for (int v = 0; v < system.variables; ++v) {
+        if (!(searched >> v & 1)) continue;
+        search.order.push_back(v);
+        search.domains.push_back(domain(v, system.constraints));
+        search.due.emplace_back();
+    }
+    for (const auto& constraint : system.constraints) {
+        const Variables own = constraint.size.variables() & searched;
+        if (!own) continue;
+        const int newest = 31 - __builtin_clz(own);
+        const auto depth = std::find(search.order.begin(), search.order.end(), newest) - search.order.begin();
+        search.due[static_cast<size_t>(depth)].push_back(constraint);
+    }
+    if (!search.descend(0)) return false;
+    system.witness = chosen;
+    return true;
+}
+
+bool Witnesses::find(System& system, int known) {
+    const Variables missing = ((1u << system.variables) - 1) & ~((1u << known) - 1);
+    Variables searched = missing;
+    bool violated = false;
+    for (const auto& constraint : system.constraints) {
+        const Variables own = constraint.size.variables();
+        if ((own & missing) || system.holds(sites_, constraint)) continue;
+        violated = true;
+        searched |= own;
+    }
+    if (!searched) return !violated;
+    int tries = kTries;
+    if (backtrack(system, searched, tries)) return true;
+    Variables tied = searched;
+    for (Variables before = 0; before != tied;) {
+        before = tied;
+        for (const auto& constraint : system.constraints)
+            if (constraint.size.variables() & tied) tied |= constraint.size.variables();
+    }
+    tries = kTries;
+    return tied != searched && backtrack(system, tied, tries);
+}
+
+}  // namespace canvas
