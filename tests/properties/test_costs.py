@@ -10,8 +10,7 @@ from math import prod
 from typing import Any
 
 import torch
-from drawing import Drawn, by_property, kernels
-from hypothesis import given
+from drawing import Drawn, for_all, kernels
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -49,29 +48,21 @@ def mixes_of_one_element(drawn: Drawn) -> int:
 
 
 def test_flops_are_those_that_the_interpreter_and_torch_count(tally: Counter[str]) -> None:
-    @by_property
-    @given(kernels)
+    @for_all(tally, kernels)
     def check(drawn: Drawn) -> None:
-        tally["examples"] += 1
         counted, seen = run_both(drawn)
         assert counted.flops == BATCH * static_cost(drawn.graph, drawn.site).flops
         assert seen == counted.contracted - BATCH * mixes_of_one_element(drawn)
 
-    check()
-
 
 def test_parameters_are_those_of_the_module(tally: Counter[str]) -> None:
-    @by_property
-    @given(kernels)
+    @for_all(tally, kernels)
     def check(drawn: Drawn) -> None:
-        tally["examples"] += 1
         module = build_module(drawn.graph, drawn.site)
         params = static_cost(drawn.graph, drawn.site).params
         assert params == sum(parameter.numel() for parameter in module.parameters())
         assert params == sum(prod(s) for tensors in weight_shapes(drawn.graph, drawn.site).values() for s in tensors)
         assert not list(module.buffers())
-
-    check()
 
 
 class LastOutputs(TorchDispatchMode):
@@ -95,10 +86,8 @@ class LastOutputs(TorchDispatchMode):
 
 
 def test_activation_bytes_are_those_of_all_outputs(tally: Counter[str]) -> None:
-    @by_property
-    @given(kernels)
+    @for_all(tally, kernels)
     def check(drawn: Drawn) -> None:
-        tally["examples"] += 1
         graph, module, x = drawn.graph, build_module(drawn.graph, drawn.site), batch(drawn)
         with LastOutputs(graph) as seen, torch.no_grad():
             module(x)
@@ -111,5 +100,3 @@ def test_activation_bytes_are_those_of_all_outputs(tally: Counter[str]) -> None:
         weights = read_weights(module, graph, drawn.site)
         values = interpret(graph, drawn.site, x.numpy(), weights).values
         assert [value.nbytes for value in values[1:-1]] == [seen.sizes[index] for index in sorted(seen.sizes)]
-
-    check()

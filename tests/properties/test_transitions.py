@@ -7,8 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from drawing import by_property, seeds, space, spaces
-from hypothesis import given
+from drawing import for_all, seeds, space, spaces
 
 from canvas_rl.errors import IllegalActionError
 from canvas_rl.ir import verify
@@ -27,10 +26,8 @@ def unfinished(number: int, seed: int) -> State:
 
 
 def test_the_mask_and_the_transition_agree_on_every_action(tally: Counter[str]) -> None:
-    @by_property
-    @given(spaces, seeds)
+    @for_all(tally, spaces, seeds)
     def check(number: int, seed: int) -> None:
-        tally["examples"] += 1
         chosen, state = space(number), unfinished(number, seed)
         for action, legal in enumerate(chosen.mask(state)):
             tally["actions"] += 1
@@ -44,5 +41,3 @@ def test_the_mask_and_the_transition_agree_on_every_action(tally: Counter[str]) 
             assert after.program == (*state.program, chosen.actions[action])
             if after.graph is not None:
                 verify(after.graph)
-
-    check()
