@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 from canvas_rl.config import SearchOptions
 from canvas_rl.errors import GraphError
 from canvas_rl.primitives.emission import Scope
+from canvas_rl.primitives.facts import NOTHING, Facts
 from canvas_rl.primitives.receptive import Field
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.symbolic.constraints import Constraint
@@ -37,17 +38,12 @@ class Primitive(ABC):
         family: the name by which filters and samplers know it (Canvas's primitive name).
         arity: number of operands.
         weighted: whether it has learned weights.
-        nonnegative: whether its output has no negative element.
         commutative: whether operands of equal shape may be exchanged.
     """
 
     family: ClassVar[str]
     arity: ClassVar[int] = 1
     weighted: ClassVar[bool] = False
-
-    @property
-    def nonnegative(self) -> bool:
-        return False
 
     @property
     def commutative(self) -> bool:
@@ -77,8 +73,12 @@ class Primitive(ABC):
         """Receptive field of the output, given those of the operands."""
         return Field.union(*fields)
 
-    def pointless(self, producers: tuple["Primitive", ...]) -> str | None:
-        """Why applying it right after the primitives that made its operands makes no sense; None if it does."""
+    def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
+        """What is known of the output; depends on its template, the facts and which dims are present, on no size."""
+        return NOTHING
+
+    def pointless(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> str | None:
+        """Why applying it to such operands makes no sense; None if it does. Depends on what `facts` depends on."""
         return None
 
     @abstractmethod

@@ -12,12 +12,12 @@ from functools import lru_cache
 from typing import Any
 
 from canvas_rl.ir import Node
-from canvas_rl.primitives import Primitive
 from canvas_rl.primitives.arithmetic import Arithmetic
+from canvas_rl.primitives.facts import Facts
 from canvas_rl.primitives.receptive import GLOBAL, Field
 from canvas_rl.space.machine import Machine
 from canvas_rl.space.memo import Memo
-from canvas_rl.space.moves import Moves, senseless
+from canvas_rl.space.moves import Moves
 from canvas_rl.space.routes import Routes
 from canvas_rl.space.state import State
 from canvas_rl.symbolic.shape import Shape
@@ -36,10 +36,11 @@ class Finisher:
         self._bound_holds = bool(self._routes.joins) and self._routes.can_fold
         self._branches: Memo[Branch] = Memo(_BRANCHES)
         self._home_totals: Memo[int] = Memo(_HOMES)
+        self._home_facts = Facts(wide=True, offset=frozenset(machine.input.shape.dims()))
 
     def search(self, state: State) -> Plan | None:
         """Actions that finish the kernel (the Output left out), or None if none are found."""
-        return self.branch(state).plan(state.top.primitive)
+        return self.branch(state).plan()
 
     def branch(self, state: State) -> "Branch":
         """The search from a state, whatever primitive is on top."""
@@ -71,7 +72,11 @@ class Finisher:
     def _steps_home(self, state: State) -> int:
         """Primitives that surely turn the stack into one tensor shaped like the input."""
         shapes = [state.nodes[tensor].shape for tensor in state.stack]
-        if len(shapes) == 1 and shapes[0] == self.machine.input.shape and state.stack != (0,):
+        if (
+            len(shapes) == 1
+            and shapes[0] == self.machine.input.shape
+            and state.facts[state.stack[-1]] == self._home_facts
+        ):
             return 0
         return sum(_folds_to_number(shape) for shape in shapes) + len(shapes)
 
@@ -98,6 +103,7 @@ class Finisher:
             nodes=(machine.input, Node(Arithmetic("add", 0, 0), (0, 0), machine.input.shape)),
             stack=(1,),
             fields=(Field(), Field(-GLOBAL, GLOBAL, -GLOBAL, GLOBAL) if reaches else Field()),
+            facts=(machine.input_facts, self._home_facts),
             primitives=reached,
             weighted=state.weighted,
             families=state.families,
@@ -107,73 +113,59 @@ class Finisher:
 class _Step:
     """An action of the search: the state that it leads to until the plan from there is known, then the plan."""
 
-    __slots__ = ("index", "plan", "primitive", "state")
+    __slots__ = ("index", "plan", "state")
 
-    def __init__(self, index: int, primitive: Primitive | None, state: State) -> None:
-        self.index, self.primitive = index, primitive
+    def __init__(self, index: int, state: State) -> None:
+        self.index = index
         self.state: State | None = state
         self.plan: Plan | None = None
 
-    def follows(self, top: Primitive) -> bool:
-        """Whether it makes sense right after a primitive."""
-        return self.primitive is None or senseless(self.primitive, top) is None
-
-
-class _Steps:
-    """Steps in the order of preference, found when they are first asked for."""
-
-    __slots__ = ("_found", "_rest")
-
-    def __init__(self, rest: Iterator[_Step]) -> None:
-        self._found: list[_Step] = []
-        self._rest = rest
-
-    def first(self, top: Primitive) -> _Step | None:
-        """The first that makes sense right after the primitive on top."""
-        for step in self._found:
-            if step.follows(top):
-                return step
-        for step in self._rest:
-            self._found.append(step)
-            if step.follows(top):
-                return step
-        return None
-
 
 class Branch:
-    """The search from states that differ only in the primitive on top."""
+    """The search from states between which it makes no difference."""
 
     def __init__(self, finisher: Finisher, routes: Routes, state: State) -> None:
         self._finisher = finisher
         self._moves = Moves(finisher.machine, state)
         self._ends = not isinstance(self._moves.ending(), str)
-        self._next = _Steps(iter(()) if routes.hopeless(state) else self._steps(routes.candidates(state)))
-        self._last = _Steps(self._ending_steps(routes.last(state)))
+        self._first: dict[bool, _Step | None] = {}
+        self._routes, self._state = routes, state
 
-    def plan(self, top: Primitive) -> Plan | None:
-        """The first route to the end that is found, after a primitive on top.
+    def _step(self, last: bool) -> _Step | None:
+        """The first step towards the end, or the first that is followed by it."""
+        if last not in self._first:
+            routes, state = self._routes, self._state
+            if last:
+                steps = self._ending_steps(routes.last(state))
+            else:
+                steps = iter(()) if routes.hopeless(state) else self._steps(routes.candidates(state))
+            self._first[last] = next(steps, None)
+        return self._first[last]
+
+    def plan(self) -> Plan | None:
+        """The first route to the end that is found.
 
         The last primitive is searched exactly, that after a push of the input included.
         """
         walked: list[_Step] = []
-        branch, primitive = self, top
+        branch: Branch = self
         plan: Plan | None = None
         while True:
             if branch._ends:
                 plan = ()
                 break
-            last = branch._last.first(primitive)
+            last = branch._step(True)
             if last is not None:
                 plan = (last.index, *(last.plan or ()))
                 break
-            step = branch._next.first(primitive)
+            step = branch._step(False)
             if step is None:
                 break
             if step.state is None:
                 plan = step.plan
                 break
             walked.append(step)
-            branch, primitive = self._finisher.branch(step.state), step.state.top.primitive
+            branch = self._finisher.branch(step.state)
         for step in reversed(walked):
             plan = None if plan is None else (step.index, *plan)
             step.state, step.plan = None, plan
@@ -185,11 +177,11 @@ class Branch:
             action = moves.machine.actions.actions[index]
             if action.push is not None:
                 if moves.refused_push(action.push) is None:
-                    yield _Step(index, None, moves.after_push(index, action.push))
+                    yield _Step(index, moves.after_push(index, action.push))
                 continue
             change = moves.change(index)
             if not isinstance(change, str):
-                yield _Step(index, change.bound.primitive, moves.after(change))
+                yield _Step(index, moves.after(change))
 
     def _ending_steps(self, indices: Iterable[int]) -> Iterator[_Step]:
         """Steps after which the kernel can end; of those with the same effect only one needs a look."""
@@ -205,16 +197,16 @@ class Branch:
             if isinstance(Moves(moves.machine, after).ending(), str):
                 refused.add(moves.effect(change))
             else:
-                yield _Step(index, change.bound.primitive, after)
+                yield _Step(index, after)
 
     def _ending_push(self, index: int) -> Iterator[_Step]:
         """A push of the input after which one primitive ends the kernel."""
         if self._moves.refused_push(0) is not None:
             return
         after = self._moves.after_push(index, 0)
-        last = self._finisher.branch(after)._last.first(after.top.primitive)
+        last = self._finisher.branch(after)._step(True)
         if last is not None:
-            step = _Step(index, None, after)
+            step = _Step(index, after)
             step.plan = (last.index,)
             yield step
 
@@ -228,7 +220,7 @@ def _signature(machine: Machine, state: State) -> tuple[Any, ...]:
     fields = tuple(state.fields[tensor] for tensor in stack) if machine.fields_matter else ()
     return (
         (limits.min_primitives, limits.max_primitives, limits.width > 1),
-        tuple((state.nodes[tensor].shape, stack.index(tensor), tensor == 0) for tensor in stack),
+        tuple((state.nodes[tensor].shape, stack.index(tensor), tensor == 0, state.facts[tensor]) for tensor in stack),
         state.pushed,
         state.primitives,
         state.weighted,

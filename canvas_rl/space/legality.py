@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from canvas_rl.errors import GraphError
-from canvas_rl.primitives import Primitive
 from canvas_rl.space.finish import Branch, Finisher, Plan
 from canvas_rl.space.machine import Machine
-from canvas_rl.space.moves import Moves, senseless
+from canvas_rl.space.moves import Moves
 from canvas_rl.space.state import State
 
 _UNFINISHABLE = "the kernel could not be finished within its limits afterwards"
@@ -56,12 +55,9 @@ class Legality:
         change = self._moves.change(index)
         if isinstance(change, str):
             return change
-        refusal = senseless(change.bound.primitive, self.state.top.primitive)
-        if refusal is not None:
-            return refusal
         if self.state.plan and self.state.plan[0] == index:
             return self.state.plan[1:]
-        return self._certified(self._moves.effect(change), partial(self._moves.after, change), change.bound.primitive)
+        return self._certified(self._moves.effect(change), partial(self._moves.after, change))
 
     def _output(self, level: Fraction) -> Plan | str:
         ending = self._moves.ending()
@@ -80,15 +76,15 @@ class Legality:
         if self.state.remaining < len(self.state.stack):
             return _UNFINISHABLE  # each tensor beneath the top costs a primitive that joins it
         key = ("push", *self._moves.push_effect(tensor))
-        return self._certified(key, partial(self._moves.after_push, index, tensor), self.state.nodes[tensor].primitive)
+        return self._certified(key, partial(self._moves.after_push, index, tensor))
 
-    def _certified(self, key: tuple[Any, ...], make: Callable[[], State], top: Primitive) -> Plan | str:
+    def _certified(self, key: tuple[Any, ...], make: Callable[[], State]) -> Plan | str:
         if key not in self._certificates:
             after = make()
             far = self._finisher.far_from_limits(after)
             self._certificates[key] = None if far else self._finisher.branch(after)
         branch = self._certificates[key]
-        plan: Plan | None = () if branch is None else branch.plan(top)
+        plan: Plan | None = () if branch is None else branch.plan()
         return _UNFINISHABLE if plan is None else plan
 
     def after(self, index: int) -> State:

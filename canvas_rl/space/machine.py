@@ -47,10 +47,11 @@ class Machine:
         self.spatial_dims = binding.sites[0].spatial_dims
         primitive = Input(self.spatial_dims)
         self.input = Node(primitive, (), primitive.infer(()).shape)
+        self.input_facts = primitive.facts((), ())
 
     def start(self, limits: Limits) -> State:
         """The empty program: the input is on the stack."""
-        return State(limits, (self.input,), (0,), (Field(),))
+        return State(limits, (self.input,), (0,), (Field(),), (self.input_facts,))
 
     def full(self, state: State, template: Template) -> str | None:
         """Why no primitive of the template's arity and kind can be added, or None."""

@@ -12,6 +12,7 @@ from canvas_rl.errors import GraphError
 from canvas_rl.ir import Node
 from canvas_rl.primitives import Primitive, Template
 from canvas_rl.primitives.arithmetic import Arithmetic
+from canvas_rl.primitives.facts import Facts
 from canvas_rl.primitives.group import Group
 from canvas_rl.primitives.io import output_for
 from canvas_rl.primitives.receptive import Field
@@ -62,10 +63,7 @@ class Moves:
         self._ending: tuple[Solution | None, Sizes] | str | None = None
 
     def change(self, index: int) -> Change | str:
-        """What adding the primitive of an action does, or why it can't be added.
-
-        Whether it makes sense after the primitive on top is `senseless`'s question.
-        """
+        """What adding the primitive of an action does, or why it can't be added or makes no sense."""
         machine, base, solution = self.machine, self.state, None
         template = machine.actions.actions[index].template
         assert template is not None
@@ -83,7 +81,7 @@ class Moves:
             return bound if isinstance(bound, str) else f"{bound.left} can't be made equal to {bound.right}"
         window = base.stack[-template.arity :]
         operands = tuple(window[i] for i in template.order)
-        refusal = self._refused(bound.primitive, operands)
+        refusal = self._refused(bound.primitive, operands) or self._pointless(bound.primitive, operands)
         if refusal is not None:
             return refusal
         key = (solution, template.arity, bound.kind)
@@ -99,11 +97,11 @@ class Moves:
         yield from self.machine.actions.others
 
     def effect(self, change: Change) -> tuple[Any, ...]:
-        """Equal for changes after which the same programs finish the kernel, but for the primitive on top."""
+        """Equal for changes after which the same programs finish the kernel."""
         machine, primitive = self.machine, change.bound.primitive
         family = primitive.family if machine.missing(self.state) else None
         field = self.field(change) if machine.fields_matter else None
-        return change.key, family, group_count(self.state, primitive), field
+        return change.key, family, group_count(self.state, primitive), field, self.facts(change)
 
     def _refused_all(self, template: Template) -> str | None:
         kind = (template.arity, template.weighted)
@@ -138,6 +136,12 @@ class Moves:
             return f"the kernel's group count is {self.state.group_count}, not {primitive.count}"
         return None
 
+    def _pointless(self, primitive: Primitive, operands: tuple[int, ...]) -> str | None:
+        state = self.state
+        facts = tuple(state.facts[operand] for operand in operands)
+        reason = primitive.pointless(facts, tuple(state.nodes[operand].shape for operand in operands))
+        return None if reason is None else f"{primitive.family} makes no sense here: {reason}"
+
     def _extend(self, base: State, bound: Bound) -> Sizes | str:
         machine = self.machine
         try:
@@ -162,11 +166,11 @@ class Moves:
         return None
 
     def push_effect(self, tensor: int) -> tuple[Any, ...]:
-        """Equal for pushes after which the same programs finish the kernel, but for the primitive on top."""
+        """Equal for pushes after which the same programs finish the kernel."""
         state = self.state
         place = state.stack.index(tensor) if tensor in state.stack else None
         field = state.fields[tensor] if self.machine.fields_matter else None
-        return state.nodes[tensor].shape, place, tensor == 0, field
+        return state.nodes[tensor].shape, place, tensor == 0, field, state.facts[tensor]
 
     def ending(self) -> tuple[Solution | None, Sizes] | str:
         """How the kernel can end here: the solution of the output's equation and the sizes; or why it can't."""
@@ -182,7 +186,11 @@ class Moves:
         if reason is not None:
             return reason
         shape = state.top.shape
-        have, want = output_for(shape, machine.spatial_dims).equation((shape,))
+        output = output_for(shape, machine.spatial_dims)
+        reason = output.pointless((state.facts[state.stack[-1]],), (shape,))
+        if reason is not None:
+            return reason
+        have, want = output.equation((shape,))
         if have is want:
             return None, state.sizes
         try:
@@ -209,6 +217,7 @@ class Moves:
             nodes=(*state.nodes, Node(primitive, operands, bound.shape)),
             stack=(*state.stack[: -template.arity], len(state.nodes)),
             fields=(*state.fields, self.field(change)),
+            facts=(*state.facts, self.facts(change)),
             program=(*state.program, template.name),
             primitives=state.primitives + 1,
             weighted=state.weighted + primitive.weighted,
@@ -226,17 +235,19 @@ class Moves:
         shapes = tuple(state.nodes[operand].shape for operand in operands)
         return change.bound.primitive.receptive(fields, shapes)
 
+    @staticmethod
+    def facts(change: Change) -> Facts:
+        """What is known of what a change makes."""
+        state, operands = change.state, change.operands
+        facts = tuple(state.facts[operand] for operand in operands)
+        return change.bound.primitive.facts(facts, tuple(state.nodes[operand].shape for operand in operands))
+
     def ended(self) -> State:
         """The state where the output's equation is solved; the kernel must be able to end."""
         ending = self.ending()
         if isinstance(ending, str):
             raise GraphError(ending)
         return self.state if ending[0] is None else self.machine.substitute(self.state, dict((ending[0],)))
-
-
-def senseless(primitive: Primitive, top: Primitive) -> str | None:
-    """Why a primitive right after the one on top makes no sense, or None; of those with two operands all do."""
-    return primitive.pointless((top,)) if primitive.arity == 1 else None
 
 
 def group_count(state: State, primitive: Primitive) -> int | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from canvas_rl.ir import KernelGraph, Node
+from canvas_rl.primitives.facts import Facts
 from canvas_rl.primitives.receptive import Field
 from canvas_rl.space.sizes import NO_SIZES, Sizes
 from canvas_rl.symbolic.size import Size
@@ -53,6 +54,7 @@ class State:
         nodes: tensors made so far; node 0 is the input.
         stack: indices of the tensors on the stack, the top last.
         fields: receptive field of each tensor.
+        facts: what is known of each tensor.
         program: names of the actions so far.
         primitives: number of primitives so far.
         weighted: how many of them have weights.
@@ -68,6 +70,7 @@ class State:
     nodes: tuple[Node, ...]
     stack: tuple[int, ...]
     fields: tuple[Field, ...]
+    facts: tuple[Facts, ...]
     program: tuple[str, ...] = ()
     primitives: int = 0
     weighted: int = 0
