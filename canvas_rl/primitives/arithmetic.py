@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from canvas_rl.errors import GraphError
+from canvas_rl.errors import GraphError, shown
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, require
 from canvas_rl.primitives.emission import Scope, reshaped
 from canvas_rl.primitives.facts import NO_DIMS, Dims, Facts, Reason
@@ -171,7 +171,7 @@ def _templates(context: FamilyContext) -> Iterator[Template]:
 
 def _parse(kind: str, data: dict[str, Any]) -> Primitive:
     if data["operation"] not in OPERATIONS:
-        raise GraphError(f"unknown operation {data['operation']!r}: expected one of {', '.join(OPERATIONS)}")
+        raise GraphError(f"unknown operation {shown(data['operation'])}: expected one of {', '.join(OPERATIONS)}")
     return Arithmetic(data["operation"], int(data["prefix"]), int(data["suffix"]))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
 from canvas_rl.config import SearchOptions
-from canvas_rl.errors import GraphError
+from canvas_rl.errors import GraphError, shown
 from canvas_rl.primitives.emission import Scope
 from canvas_rl.primitives.facts import NOTHING, Facts
 from canvas_rl.primitives.receptive import Field
@@ -155,7 +155,7 @@ def json_dim(value: Any) -> Dim:
     """
     group, _, slot = str(value).partition(".")
     if group not in ("0", "1") or slot not in ("G", "C", "KH", "KW", "H", "W"):
-        raise GraphError(f"{value!r} is no dim: expected group and slot, such as '0.C' or '1.H'")
+        raise GraphError(f"{shown(value)} is no dim: expected group and slot, such as '0.C' or '1.H'")
     return Dim(int(group), slot)
 
 

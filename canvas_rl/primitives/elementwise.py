@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from canvas_rl.errors import GraphError
+from canvas_rl.errors import GraphError, shown
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed
 from canvas_rl.primitives.emission import Scope
 from canvas_rl.primitives.facts import Facts, Reason
@@ -154,7 +154,8 @@ def _templates(context: FamilyContext) -> Iterator[Template]:
 
 def _parse(kind: str, data: dict[str, Any]) -> Primitive:
     if data["function"] not in FUNCTIONS:
-        raise GraphError(f"unknown element-wise function {data['function']!r}: expected one of {', '.join(FUNCTIONS)}")
+        name = shown(data["function"])
+        raise GraphError(f"unknown element-wise function {name}: expected one of {', '.join(FUNCTIONS)}")
     return Elementwise(data["function"])
 
 

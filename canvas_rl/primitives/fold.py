@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from canvas_rl.errors import GraphError, shown
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, json_dims, require
 from canvas_rl.primitives.emission import Scope
 from canvas_rl.primitives.facts import NO_DIMS, Facts, Reason, apart, untouched
@@ -108,7 +109,9 @@ def _templates(context: FamilyContext) -> Iterator[Template]:
 
 
 def _parse(kind: str, data: dict[str, Any]) -> Primitive:
-    return Fold(json_dims(data["dims"]), str(data["kind"]))
+    if data["kind"] not in _METHODS:
+        raise GraphError(f"Fold is by {shown(data['kind'])}: expected avg or max")
+    return Fold(json_dims(data["dims"]), data["kind"])
 
 
 FAMILY = Family((Fold,), _templates, _parse)

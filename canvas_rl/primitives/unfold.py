@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from canvas_rl.errors import GraphError
+from canvas_rl.errors import GraphError, shown
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, require
 from canvas_rl.primitives.emission import Scope
 from canvas_rl.primitives.facts import Facts, apart
@@ -113,7 +113,7 @@ def _templates(context: FamilyContext) -> Iterator[Template]:
 
 def _parse(kind: str, data: dict[str, Any]) -> Primitive:
     if data["axes"] not in ("H", "W", "HW"):
-        raise GraphError(f"Unfold is along {data['axes']!r}: expected H, W or HW")
+        raise GraphError(f"Unfold is along {shown(data['axes'])}: expected H, W or HW")
     return Unfold(data["axes"], int(data["k"]), int(data["dilation"]))
 
 

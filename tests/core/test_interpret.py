@@ -119,7 +119,7 @@ def test_a_module_of_another_kernel_is_refused():
     module = build_module(one, PLANE)
     with pytest.raises(GraphError, match=r"fc1.weight.*\(4, 4, 1, 1\).*\(4, 4, 3, 3\)"):
         read_weights(module, other, PLANE)
-    with pytest.raises(GraphError, match="no parameter for node 2"):
-        read_weights(module, kernel(PLANE, "fc(C)", "fc(C)"), PLANE)
+    with pytest.raises(GraphError, match="no parameter for node 3"):
+        read_weights(module, kernel(PLANE, "fc(C)", "relu", "fc(C)"), PLANE)
     with pytest.raises(GraphError, match=r"given for the nodes \[5\]"):
         write_weights(module, one, PLANE, {5: (np.zeros(1),)})
