@@ -4,6 +4,19 @@ Messages are one sentence for a person: the value, what was expected and what to
 them without a traceback and exits with code 2.
 """
 
+import reprlib
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 160
+
+
+def shown(value: object) -> str:
+    """A value for a message, cut short; also where Python itself refuses to write it out."""
+    try:
+        return _REPR.repr(value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} too large to show"
+
 
 class CanvasError(Exception):
     """Base of all errors of this package; catch it to catch everything raised on purpose."""

@@ -30,6 +30,9 @@ class KernelGraph:
         spatial_fixed: whether weights may have the sites' image sizes.
         sites: the sites it was solved for.
         program: the names of the actions that built it.
+
+    Raises:
+        GraphError: a node reads what is no earlier node, or has a damaged primitive; `verify` checks all other rules.
     """
 
     nodes: tuple[Node, ...] = field(compare=False)
@@ -39,6 +42,9 @@ class KernelGraph:
     hash: str = field(init=False)
 
     def __post_init__(self) -> None:
+        from canvas_rl.ir.verify import check_structure
+
+        check_structure(self.nodes)
         object.__setattr__(self, "hash", canonical_hash(self.nodes))
 
     @property

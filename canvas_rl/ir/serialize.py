@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from canvas_rl.errors import CanvasError, FormatError, PlaceholderError
+from canvas_rl.errors import CanvasError, FormatError, PlaceholderError, shown
 from canvas_rl.ir.graph import KernelGraph, Node
-from canvas_rl.ir.verify import verify
+from canvas_rl.ir.verify import infer, verify
 from canvas_rl.primitives import primitive_from_json
 from canvas_rl.symbolic.site import Site
 
@@ -47,10 +47,11 @@ def graph_from_json(data: Any) -> KernelGraph:
     except CanvasError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, OverflowError) as error:
-        raise FormatError(f"the kernel's JSON is damaged ({error!r}): restore it from where it was saved") from error
+        reason = f"{type(error).__name__}: {shown(str(error))}"
+        raise FormatError(f"the kernel's JSON is damaged ({reason}): restore it from where it was saved") from error
     if data.get("hash") != graph.hash:
         raise FormatError(
-            f"the kernel's JSON is damaged: its hash is {data.get('hash')!r}, its nodes give {graph.hash!r}"
+            f"the kernel's JSON is damaged: its hash is {shown(data.get('hash'))}, its nodes give {graph.hash!r}"
         )
     return graph
 
@@ -60,11 +61,11 @@ def _check_version(data: Any) -> None:
         raise FormatError(f"this is no kernel JSON: expected an object with format {FORMAT!r}")
     version = data.get("version")
     if not isinstance(version, int) or isinstance(version, bool):
-        raise FormatError(f"the kernel's JSON is damaged: its version is {version!r}, expected a whole number")
-    if version > VERSION:
-        raise FormatError(f"the kernel's JSON has version {version}, newer than {VERSION}: update canvas_rl to read it")
-    if version < VERSION:
-        raise FormatError(f"the kernel's JSON has version {version}, older than {VERSION}, which is no longer read")
+        raise FormatError(f"the kernel's JSON is damaged: its version is {shown(version)}, expected a whole number")
+    if version != VERSION:
+        way = f"newer than {VERSION}: update canvas_rl to read it"
+        old = f"older than {VERSION}, which is no longer read"
+        raise FormatError(f"the kernel's JSON has version {shown(version)}, {way if version > VERSION else old}")
 
 
 def _nodes(items: Any) -> tuple[Node, ...]:
@@ -76,12 +77,13 @@ def _nodes(items: Any) -> tuple[Node, ...]:
         inputs = _integers(item["inputs"])
         if not all(0 <= operand < len(nodes) for operand in inputs) or len(inputs) != primitive.arity:
             raise FormatError(
-                f"node {len(nodes)} ({primitive.family}) reads {list(inputs)}: expected {primitive.arity} earlier nodes"
+                f"node {len(nodes)} ({primitive.family}) reads {shown(list(inputs))}: "
+                f"expected {primitive.arity} earlier nodes"
             )
-        shape = primitive.infer(tuple(nodes[operand].shape for operand in inputs)).shape
+        shape = infer(len(nodes), primitive, tuple(nodes[operand].shape for operand in inputs)).shape
         if str(shape) != item["shape"]:
             raise FormatError(
-                f"node {len(nodes)} ({primitive.family}) has the shape {item['shape']!r}: its rule gives {shape}"
+                f"node {len(nodes)} ({primitive.family}) has the shape {shown(item['shape'])}: its rule gives {shape}"
             )
         nodes.append(Node(primitive, inputs, shape))
     return tuple(nodes)
@@ -99,6 +101,6 @@ def _integers(values: Any) -> tuple[int, ...]:
 
 
 def _typed(value: Any, kind: type) -> Any:
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise FormatError(f"the kernel's JSON is damaged: {str(value)[:40]!r} is no {kind.__name__}")
+    if type(value) is not kind:
+        raise FormatError(f"the kernel's JSON is damaged: {shown(value)} is no {kind.__name__}")
     return value

@@ -3,9 +3,10 @@
 A new family is one new file with a `FAMILY` and one line in `FAMILIES`.
 """
 
+import json
 from typing import Any
 
-from canvas_rl.errors import CanvasError, FormatError
+from canvas_rl.errors import CanvasError, FormatError, shown
 from canvas_rl.primitives import (
     arithmetic,
     bmm,
@@ -21,7 +22,7 @@ from canvas_rl.primitives import (
     softmax,
     unfold,
 )
-from canvas_rl.primitives.base import Family, FamilyContext, Fresh, Primitive, Template, Typed, Weight
+from canvas_rl.primitives.base import VIEWS, Family, FamilyContext, Fresh, Primitive, Template, Typed, Weight
 
 FAMILIES: tuple[Family, ...] = (
     io.FAMILY,
@@ -43,6 +44,7 @@ _BY_TYPE = {kind.__name__: family for family in FAMILIES for kind in family.type
 
 __all__ = [
     "FAMILIES",
+    "VIEWS",
     "Family",
     "FamilyContext",
     "Fresh",
@@ -58,14 +60,20 @@ def primitive_from_json(data: dict[str, Any]) -> Primitive:
     """The primitive that `Primitive.to_json` wrote.
 
     Raises:
-        FormatError: an unknown type, or fields that are missing or of the wrong kind.
+        FormatError: an unknown type, or fields that are missing or not written as `to_json` writes them.
+        GraphError: a field has a value that the kernel language does not know.
     """
     kind = data.get("type") if isinstance(data, dict) else None
     if not isinstance(kind, str) or kind not in _BY_TYPE:
-        raise FormatError(f"unknown primitive {kind!r}: expected one of {', '.join(_BY_TYPE)}")
+        raise FormatError(f"unknown primitive {shown(kind)}: expected one of {', '.join(_BY_TYPE)}")
     try:
-        return _BY_TYPE[kind].parse(kind, data)
+        primitive = _BY_TYPE[kind].parse(kind, data)
+        written = primitive.to_json()
+        exact = json.dumps(written) == json.dumps({name: data[name] for name in written})
     except CanvasError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FormatError(f"primitive {kind} has damaged fields {data!r}: {error!r}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise FormatError(f"primitive {kind} has damaged fields {shown(data)}: {type(error).__name__}") from error
+    if not exact:
+        raise FormatError(f"primitive {kind} has fields of another form, {shown(data)}: expected {written}")
+    return primitive

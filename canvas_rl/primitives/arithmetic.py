@@ -1,15 +1,16 @@
 """Arithmetic of two operands: the left one is broadcast to the shape of the right one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from canvas_rl.errors import GraphError
+from canvas_rl.errors import GraphError, shown
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, require
 from canvas_rl.primitives.emission import Scope, reshaped
+from canvas_rl.primitives.facts import NO_DIMS, Dims, Facts, Reason
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.symbolic.constraints import Constraint
 from canvas_rl.symbolic.shape import Shape
@@ -34,6 +35,19 @@ OPERATIONS = {
 }
 
 
+def _least(left: int, right: int) -> int:
+    return -1 if -1 in (left, right) else min(left, right)
+
+
+_SIGNS: dict[str, Callable[[int, int], int]] = {
+    "add": lambda left, right: left if left == right else 0,
+    "sub": lambda left, right: left if left == -right else 0,
+    "mul": lambda left, right: left * right,
+    "max": lambda left, right: -_least(-left, -right),
+    "min": _least,
+}
+
+
 @dataclass(frozen=True)
 class Arithmetic(Primitive):
     """`lhs op rhs` with the shape of rhs.
@@ -48,6 +62,7 @@ class Arithmetic(Primitive):
     suffix: int
 
     arity = 2
+    takes_twice = False
 
     @property
     def family(self) -> str:  # type: ignore[override]
@@ -80,6 +95,26 @@ class Arithmetic(Primitive):
 
     def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:
         return (out.numel(),)
+
+    def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
+        lhs, rhs = operands
+        return Facts(
+            sign=_SIGNS[self.operation](lhs.sign, rhs.sign),
+            steep=lhs.steep or rhs.steep,
+            offset=self._repeated(inputs) if self.operation in ("add", "sub") else NO_DIMS,
+            wide=rhs.wide,
+        )
+
+    def pointless(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> str | None:
+        opposite = operands[0].sign * operands[1].sign < 0
+        return Reason.ONE_SIDE if opposite and self.operation in ("max", "min") else None
+
+    def _repeated(self, inputs: tuple[Shape, ...]) -> Dims:
+        """Dims of the output along which lhs is the same everywhere, as far as can be said without sizes."""
+        lhs, rhs = (shape.dims() for shape in inputs)
+        if len(lhs) > self.prefix + self.suffix:
+            return NO_DIMS
+        return frozenset(rhs[self.prefix : len(rhs) - self.suffix])
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         first, _, last = (work.numel(part) for part in self._split(work.inputs[1]))
@@ -132,12 +167,12 @@ def _templates(context: FamilyContext) -> Iterator[Template]:
     for name, operation in OPERATIONS.items():
         for label, order in (("under->top", (0, 1)), ("top->under", (1, 0))):
             build = partial(_build, name, order == (1, 0))
-            yield Template(f"{name}({label})", operation.family, build, arity=2, order=order)
+            yield Template(f"{name}({label})", operation.family, build, arity=2, order=order, view="aligned")
 
 
 def _parse(kind: str, data: dict[str, Any]) -> Primitive:
     if data["operation"] not in OPERATIONS:
-        raise GraphError(f"unknown operation {data['operation']!r}: expected one of {', '.join(OPERATIONS)}")
+        raise GraphError(f"unknown operation {shown(data['operation'])}: expected one of {', '.join(OPERATIONS)}")
     return Arithmetic(data["operation"], int(data["prefix"]), int(data["suffix"]))
 
 

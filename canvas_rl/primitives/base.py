@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
 from canvas_rl.config import SearchOptions
-from canvas_rl.errors import GraphError
+from canvas_rl.errors import GraphError, shown
 from canvas_rl.primitives.emission import Scope
+from canvas_rl.primitives.facts import NOTHING, Facts
 from canvas_rl.primitives.receptive import Field
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.symbolic.constraints import Constraint
@@ -37,17 +38,14 @@ class Primitive(ABC):
         family: the name by which filters and samplers know it (Canvas's primitive name).
         arity: number of operands.
         weighted: whether it has learned weights.
-        nonnegative: whether its output has no negative element.
+        takes_twice: whether it makes sense with one tensor as both operands.
         commutative: whether operands of equal shape may be exchanged.
     """
 
     family: ClassVar[str]
     arity: ClassVar[int] = 1
     weighted: ClassVar[bool] = False
-
-    @property
-    def nonnegative(self) -> bool:
-        return False
+    takes_twice: ClassVar[bool] = True
 
     @property
     def commutative(self) -> bool:
@@ -77,8 +75,12 @@ class Primitive(ABC):
         """Receptive field of the output, given those of the operands."""
         return Field.union(*fields)
 
-    def pointless(self, producers: tuple["Primitive", ...]) -> str | None:
-        """Why applying it right after the primitives that made its operands makes no sense; None if it does."""
+    def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
+        """What is known of the output; depends on its template, the facts and which dims are present, on no size."""
+        return NOTHING
+
+    def pointless(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> str | None:
+        """Why applying it to such operands makes no sense; None if it does. Depends on what `facts` depends on."""
         return None
 
     @abstractmethod
@@ -155,9 +157,12 @@ def json_dim(value: Any) -> Dim:
     """
     group, _, slot = str(value).partition(".")
     if group not in ("0", "1") or slot not in ("G", "C", "KH", "KW", "H", "W"):
-        raise GraphError(f"{value!r} is no dim: expected group and slot, such as '0.C' or '1.H'")
+        raise GraphError(f"{shown(value)} is no dim: expected group and slot, such as '0.C' or '1.H'")
     return Dim(int(group), slot)
 
+
+VIEWS = ("dims", "groups", "aligned")
+"""At each dim; at groups as wholes; at the dims that `align` does not pair, as wholes."""
 
 Build = Callable[[tuple[Shape, ...], "Fresh"], Primitive]
 
@@ -187,6 +192,7 @@ class Template:
         arity: number of operands.
         build: makes the primitive for operands of given shapes; raises GraphError where it can't be applied.
         order: which of (under, top) of the stack are the operands; unary templates take the top.
+        view: how the shape rules of two operands look at them, one of `VIEWS`.
     """
 
     name: str
@@ -195,6 +201,7 @@ class Template:
     arity: int = 1
     order: tuple[int, ...] = (0,)
     weighted: bool = False
+    view: str = "dims"
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ import numpy as np
 
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, require
 from canvas_rl.primitives.emission import Scope, reshaped, root
+from canvas_rl.primitives.facts import Facts, Reason
 from canvas_rl.primitives.receptive import Field
 from canvas_rl.primitives.reference import Array, Calculation
-from canvas_rl.symbolic.shape import SPATIAL, Shape
+from canvas_rl.symbolic.shape import SLOTS, SPATIAL, Dim, Shape
 from canvas_rl.symbolic.size import Size, constant
 
 
@@ -33,10 +34,6 @@ class BMM(Primitive):
 
     family = "BMM"
     arity = 2
-
-    @property
-    def nonnegative(self) -> bool:
-        return self.softmax
 
     def equation(self, inputs: tuple[Shape, ...]) -> tuple[Size, Size]:
         return inputs[0][self.lhs].numel(), inputs[1][self.rhs].numel()
@@ -65,6 +62,19 @@ class BMM(Primitive):
         joined = Field.union(*fields)
         everywhere = (SPATIAL in (inputs[0][self.lhs].kind, inputs[1][self.rhs].kind)) or self.softmax
         return joined.everywhere(everywhere, everywhere)
+
+    def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
+        lhs, rhs = operands
+        if not self.softmax:
+            return Facts(sign=lhs.sign * rhs.sign, signed=lhs.signed or rhs.signed, steep=lhs.steep or rhs.steep)
+        second = inputs[1][1 - self.rhs]
+        slots = (slot for slot in SLOTS[second.kind] if second.size(slot) is not None)
+        return Facts(sign=1, function="softmax", normalised=frozenset(Dim(1, slot) for slot in slots))
+
+    def pointless(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> str | None:
+        contracted = (self.lhs, self.rhs)
+        unused = any(group in known.regrouped for group, known in zip(contracted, operands, strict=True))
+        return Reason.GROUP_UNUSED if unused else None
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         left, right = work.matrix(0, values[0]), work.matrix(1, values[1])
@@ -105,7 +115,7 @@ def _templates(context: FamilyContext) -> Iterator[Template]:
             for rhs in (0, 1):
                 for softmax in (False, True):
                     name = f"bmm({names[0]}.{lhs},{names[1]}.{rhs}{',softmax' if softmax else ''})"
-                    yield Template(name, "BMM", partial(_build, lhs, rhs, softmax), arity=2, order=order)
+                    yield Template(name, "BMM", partial(_build, lhs, rhs, softmax), arity=2, order=order, view="groups")
 
 
 def _parse(kind: str, data: dict[str, Any]) -> Primitive:

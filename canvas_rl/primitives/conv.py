@@ -10,11 +10,12 @@ import numpy as np
 
 from canvas_rl.primitives.base import Family, FamilyContext, Fresh, Primitive, Template, Typed, Weight, require
 from canvas_rl.primitives.emission import Scope, reshaped
-from canvas_rl.primitives.fc import channel_groups
+from canvas_rl.primitives.facts import NO_DIMS, Facts, Reason, channel_dims, within
+from canvas_rl.primitives.fc import channel_groups, taken_over
 from canvas_rl.primitives.receptive import Field
 from canvas_rl.primitives.reference import Array, Calculation, neighbour
 from canvas_rl.symbolic.constraints import Constraint
-from canvas_rl.symbolic.shape import Shape
+from canvas_rl.symbolic.shape import Dim, Shape
 from canvas_rl.symbolic.size import CHANNELS, ONE, Size, constant, parse
 
 
@@ -84,6 +85,28 @@ class Convolution(Primitive):
 
     def receptive(self, fields: tuple[Field, ...], inputs: tuple[Shape, ...]) -> Field:
         return fields[0].grow(self.kh // 2 * self.dilation, self.kw // 2 * self.dilation)
+
+    def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
+        known, made = operands[0], frozenset((Dim(0, "C"),))
+        dense = not self.depthwise and channel_dims(inputs[0]) == made
+        return Facts(
+            steep=known.steep,
+            signed=True,
+            rolled=known.rolled & made if self.depthwise else NO_DIMS,
+            absorbs=made,
+            dense=made if dense else NO_DIMS,
+            wide=known.wide if self.depthwise else self.out is CHANNELS,
+        )
+
+    def pointless(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> str | None:
+        known, channels = operands[0], channel_dims(inputs[0])
+        if not self.depthwise:
+            if known.square and Dim(0, "G") not in channels:
+                return Reason.WEIGHT_IN_WEIGHT
+            return taken_over(known, channels)
+        if within(known.scaled, channels):
+            return Reason.SCALE_IN_WEIGHT
+        return Reason.SIGN_IN_WEIGHT if known.negated else None
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         channel, spatial = work.inputs[0]

@@ -1,16 +1,17 @@
 """Element-wise functions: activations and simple arithmetic of one operand."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import erf, pi, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from canvas_rl.errors import GraphError
+from canvas_rl.errors import GraphError, shown
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed
 from canvas_rl.primitives.emission import Scope
+from canvas_rl.primitives.facts import Facts, Reason
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.symbolic.shape import Shape
 from canvas_rl.symbolic.size import Size, constant
@@ -26,20 +27,16 @@ class Function(NamedTuple):
         code: PyTorch expression of `{t}`.
         reference: the same in numpy, each elementary operation through the first argument.
         flops: elementary operations an element.
-        nonnegative: whether its values have no negative.
-        not_after: functions right after which it does nothing new, itself included where it is idempotent or cancels.
-        on_nonnegative: whether it does something to an operand without negatives.
-        sign_blind: whether a sign change of its operand is lost or commutes, so that Neg right before is pointless.
+        sign: 1 if no value is negative, 0 if unknown, None if it is that of the operand.
+        bounded: whether its values are.
     """
 
     family: str
     code: str
     reference: Callable[[Apply, Array], Array]
     flops: int
-    nonnegative: bool = False
-    not_after: tuple[str, ...] = ()
-    on_nonnegative: bool = True
-    sign_blind: bool = False
+    sign: int | None = 1
+    bounded: bool = False
 
 
 def _erf(x: Array) -> Array:
@@ -69,50 +66,19 @@ def _one(function: np.ufunc) -> Callable[[Apply, Array], Array]:
 
 
 FUNCTIONS = {
-    "gelu": Function("GeLU", "F.gelu({t})", _gelu, 5, not_after=("gelu", "relu")),
-    "relu": Function(
-        "ReLU",
-        "F.relu({t})",
-        lambda apply, x: apply(np.maximum, x, 0.0),
-        1,
-        nonnegative=True,
-        not_after=("relu",),
-        on_nonnegative=False,
-    ),
-    "sigmoid": Function("Sigmoid", "torch.sigmoid({t})", _sigmoid, 4, nonnegative=True, not_after=("sigmoid",)),
-    "tanh": Function("TanH", "torch.tanh({t})", _one(np.tanh), 1, not_after=("tanh",)),
-    "abs": Function(
-        "Abs",
-        "{t}.abs()",
-        _one(np.abs),
-        1,
-        nonnegative=True,
-        not_after=("abs", "neg"),
-        on_nonnegative=False,
-        sign_blind=True,
-    ),
-    "exp": Function("Exp", "{t}.exp()", _one(np.exp), 1, nonnegative=True, not_after=("exp", "square")),
-    "neg": Function("Neg", "-{t}", _one(np.negative), 1, not_after=("neg",)),
-    "sin": Function("Sin", "torch.sin({t} * 1.5707963267948966)", _sin, 2, not_after=("sin",)),
-    "sqrt": Function(
-        "Sqrt",
-        "({t}.abs() + 1e-12).sqrt()",
-        _sqrt,
-        3,
-        nonnegative=True,
-        not_after=("sqrt", "abs", "square"),
-        sign_blind=True,
-    ),
-    "square": Function(
-        "Sqr",
-        "{t}.square()",
-        _one(np.square),
-        1,
-        nonnegative=True,
-        not_after=("square", "abs", "sqrt", "exp"),
-        sign_blind=True,
-    ),
+    "gelu": Function("GeLU", "F.gelu({t})", _gelu, 5, sign=None),
+    "relu": Function("ReLU", "F.relu({t})", lambda apply, x: apply(np.maximum, x, 0.0), 1),
+    "sigmoid": Function("Sigmoid", "torch.sigmoid({t})", _sigmoid, 4, bounded=True),
+    "tanh": Function("TanH", "torch.tanh({t})", _one(np.tanh), 1, sign=None, bounded=True),
+    "abs": Function("Abs", "{t}.abs()", _one(np.abs), 1),
+    "exp": Function("Exp", "{t}.exp()", _one(np.exp), 1),
+    "neg": Function("Neg", "-{t}", _one(np.negative), 1),
+    "sin": Function("Sin", "torch.sin({t} * 1.5707963267948966)", _sin, 2, sign=0, bounded=True),
+    "sqrt": Function("Sqrt", "({t}.abs() + 1e-12).sqrt()", _sqrt, 3),
+    "square": Function("Sqr", "{t}.square()", _one(np.square), 1),
 }
+_REMEMBERED = ("relu", "sigmoid", "tanh", "exp", "abs", "sqrt", "square")
+_SIGN_BLIND = ("abs", "sqrt", "square")
 
 
 @dataclass(frozen=True)
@@ -125,26 +91,47 @@ class Elementwise(Primitive):
     def family(self) -> str:  # type: ignore[override]
         return FUNCTIONS[self.function].family
 
-    @property
-    def nonnegative(self) -> bool:
-        return FUNCTIONS[self.function].nonnegative
-
     def infer(self, inputs: tuple[Shape, ...]) -> Typed:
         return Typed(inputs[0])
 
     def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:
         return (constant(FUNCTIONS[self.function].flops) * out.numel(),)
 
-    def pointless(self, producers: tuple[Primitive, ...]) -> str | None:
-        before, function = producers[0], FUNCTIONS[self.function]
-        if isinstance(before, Elementwise):
-            if before.function in function.not_after:
-                return f"{function.family} right after {before.family} does nothing new"
-            if before.function == "neg" and function.sign_blind:
-                return f"Neg right before {function.family} does nothing"
-        if before.nonnegative and not function.on_nonnegative:
-            return f"{function.family} does nothing to an operand without negative elements"
-        return None
+    def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
+        known, function = operands[0], FUNCTIONS[self.function]
+        if self.function == "neg":
+            return replace(known, sign=-known.sign, function="", negated=not known.negated, folded=None)
+        return Facts(
+            sign=function.sign if function.sign is not None else known.sign,
+            function=self.function if self.function in _REMEMBERED else "",
+            steep=self.function == "exp" or (known.steep and not function.bounded),
+            signed=known.signed and self.function in ("tanh", "sin"),
+            rolled=known.rolled,
+            wide=known.wide,
+            regrouped=known.regrouped,
+        )
+
+    def pointless(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> str | None:
+        known = operands[0]
+        if self.function in ("relu", "abs") and known.sign > 0:
+            return Reason.NOTHING_TO_CLIP
+        if self.function == "relu" and known.sign < 0:
+            return Reason.ALL_CLIPPED
+        if self.function == "exp" and known.steep and known.sign >= 0:
+            return Reason.OVERFLOW
+        if self.function == "neg":
+            return self._negation(known)
+        if self.function in _SIGN_BLIND and known.negated:
+            return Reason.SIGN_LOST
+        if self.function in _SIGN_BLIND and known.function == "abs":
+            return Reason.ABS_INSIDE
+        return Reason.ROOT_OF_SQUARE if {self.function, known.function} == {"sqrt", "square"} else None
+
+    @staticmethod
+    def _negation(known: Facts) -> str | None:
+        if known.negated:
+            return Reason.SIGN_UNDONE
+        return Reason.SIGN_BEFORE if known.signed else None
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         return FUNCTIONS[self.function].reference(work.apply, values[0])
@@ -167,7 +154,8 @@ def _templates(context: FamilyContext) -> Iterator[Template]:
 
 def _parse(kind: str, data: dict[str, Any]) -> Primitive:
     if data["function"] not in FUNCTIONS:
-        raise GraphError(f"unknown element-wise function {data['function']!r}: expected one of {', '.join(FUNCTIONS)}")
+        name = shown(data["function"])
+        raise GraphError(f"unknown element-wise function {name}: expected one of {', '.join(FUNCTIONS)}")
     return Elementwise(data["function"])
 
 

@@ -8,15 +8,27 @@ import numpy as np
 
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, Weight, require
 from canvas_rl.primitives.emission import Scope, reshaped
+from canvas_rl.primitives.facts import NO_DIMS, Dims, Facts, Reason, apart, channel_dims, within
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.symbolic.constraints import Constraint
-from canvas_rl.symbolic.shape import Group, Shape
+from canvas_rl.symbolic.shape import Dim, Group, Shape
 from canvas_rl.symbolic.size import CHANNELS, ONE, Size, constant, parse
+
+_OUT = Dim(0, "C")
 
 
 def channel_groups(group: Group) -> Size:
     """The number of groups of a channel group: its G dim, 1 where absent."""
     return group.size("G") or ONE
+
+
+def taken_over(known: Facts, contracted: Dims) -> str | None:
+    """Why what came before can be left out where a weight contracts these dims, group by group of G."""
+    if within(known.scaled, contracted):
+        return Reason.SCALE_IN_WEIGHT
+    if any(dim in known.rolled for dim in contracted if dim.slot != "G"):
+        return Reason.ROLL_IN_WEIGHT
+    return Reason.SIGN_IN_WEIGHT if known.negated else None
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,32 @@ class FC(Primitive):
 
     def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:
         return (constant(2) * out.numel() * self.weights(inputs)[0].fan_in,)
+
+    def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
+        known, channels = operands[0], channel_dims(inputs[0])
+        grouped, wide = Dim(0, "G") in channels, self.out is CHANNELS
+        made = frozenset((_OUT,))
+        return Facts(
+            steep=known.steep,
+            signed=True,
+            normalised=apart(known.normalised, channels),
+            offset=known.offset - channels,
+            rolled=known.rolled - channels,
+            scaled=apart(known.scaled, channels),
+            absorbs=made,
+            dense=NO_DIMS if grouped else made,
+            square=wide and known.wide and channels == made,
+            wide=wide,
+        )
+
+    def pointless(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> str | None:
+        known, channels = operands[0], channel_dims(inputs[0])
+        grouped, wide = Dim(0, "G") in channels, self.out is CHANNELS
+        if known.square and (wide or not grouped):
+            return Reason.WEIGHT_IN_WEIGHT
+        if wide and known.wide and channels == {_OUT} and _OUT in known.dense:
+            return Reason.WEIGHT_BEFORE
+        return taken_over(known, channels)
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         groups, (rows, share) = work.numel((channel_groups(work.inputs[0].first),)), weights[0].shape

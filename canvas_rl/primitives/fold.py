@@ -7,16 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from canvas_rl.errors import GraphError, shown
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, json_dims, require
 from canvas_rl.primitives.emission import Scope
+from canvas_rl.primitives.facts import NO_DIMS, Facts, Reason, apart, untouched
 from canvas_rl.primitives.receptive import Field
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.primitives.selection import PAIRS, SINGLE_DIMS, check_present, check_window, listed
-from canvas_rl.primitives.softmax import Softmax
 from canvas_rl.symbolic.shape import Dim, Shape
 from canvas_rl.symbolic.size import Size
 
 _METHODS = {"avg": "mean", "max": "amax"}
+_INCREASING = ("relu", "sigmoid", "tanh", "exp")
+_PAIRS = tuple(map(set, PAIRS))
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,38 @@ class Fold(Primitive):
         slots = {dim.slot for dim in self.dims}
         return fields[0].everywhere("H" in slots, "W" in slots)
 
-    def pointless(self, producers: tuple[Primitive, ...]) -> str | None:
-        before = producers[0]
-        if isinstance(before, Softmax) and self.kind == "avg" and before.dim in self.dims:
-            return "the average of a Softmax over its own dim is constant"
+    def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
+        known, average = operands[0], self.kind == "avg"
+        channels = any(dim.group == 0 and dim.slot in ("G", "C") for dim in self.dims)
+        left = known.offset.difference(self.dims)
+        return Facts(
+            sign=known.sign,
+            steep=known.steep,
+            negated=known.negated and average,
+            signed=known.signed and average,
+            normalised=known.normalised.difference(self.dims) if average else NO_DIMS,
+            offset=left if average or known.offset.issuperset(self.dims) else NO_DIMS,
+            rolled=known.rolled.difference(self.dims),
+            scaled=apart(known.scaled, self.dims) if average else NO_DIMS,
+            absorbs=known.absorbs.difference(self.dims) if average else NO_DIMS,
+            dense=known.dense.difference(self.dims) if average else NO_DIMS,
+            square=known.square and average and not channels,
+            wide=known.wide and Dim(0, "C") not in self.dims,
+            regrouped=untouched(known.regrouped, self.dims),
+            folded=(self.kind, self.dims[0]) if len(self.dims) == 1 else None,
+        )
+
+    def pointless(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> str | None:
+        known = operands[0]
+        normalised = known.normalised.intersection(inputs[0].dims())
+        if self.kind == "avg" and normalised and normalised.issubset(self.dims):
+            return Reason.ADDS_UP
+        if self.kind == "max" and known.function in _INCREASING:
+            return Reason.FOLD_FIRST
+        if known.folded is not None and len(self.dims) == 1:
+            kind, before = known.folded
+            if kind == self.kind and {before, *self.dims} in _PAIRS:
+                return Reason.FOLD_PAIR
         return None
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
@@ -78,7 +109,9 @@ def _templates(context: FamilyContext) -> Iterator[Template]:
 
 
 def _parse(kind: str, data: dict[str, Any]) -> Primitive:
-    return Fold(json_dims(data["dims"]), str(data["kind"]))
+    if data["kind"] not in _METHODS:
+        raise GraphError(f"Fold is by {shown(data['kind'])}: expected avg or max")
+    return Fold(json_dims(data["dims"]), data["kind"])
 
 
 FAMILY = Family((Fold,), _templates, _parse)

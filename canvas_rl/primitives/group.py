@@ -1,7 +1,7 @@
 """Group: split the channels into groups."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from canvas_rl.primitives.base import Family, FamilyContext, Fresh, Primitive, Template, Typed, require
 from canvas_rl.primitives.emission import Scope, reshaped
+from canvas_rl.primitives.facts import Facts, split
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.symbolic.constraints import Constraint
 from canvas_rl.symbolic.shape import Dim, Shape
@@ -39,6 +40,21 @@ class Group(Primitive):
 
     def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:
         return ()
+
+    def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
+        known, where = operands[0], self.where
+        return replace(
+            known,
+            normalised=split(known.normalised, where),
+            offset=split(known.offset, where),
+            rolled=known.rolled - {Dim(where, "C")},
+            scaled=split(known.scaled, where),
+            absorbs=split(known.absorbs, where),
+            dense=split(known.dense, where),
+            wide=known.wide and where != 0,
+            regrouped=known.regrouped | {where},
+            folded=None,
+        )
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         axis, factor = work.inputs[0].axis(Dim(self.where, "C")), work.integer(self.factor)

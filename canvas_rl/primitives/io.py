@@ -8,6 +8,7 @@ import numpy as np
 
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, require
 from canvas_rl.primitives.emission import Scope, reshaped
+from canvas_rl.primitives.facts import Facts, Reason
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.symbolic.shape import CHANNEL, Shape, input_shape
 from canvas_rl.symbolic.size import Size
@@ -28,6 +29,9 @@ class Input(Primitive):
 
     def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:
         return ()
+
+    def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
+        return Facts(wide=True)
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         return values[0]
@@ -63,6 +67,9 @@ class Output(Primitive):
 
     def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:
         return ()
+
+    def pointless(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> str | None:
+        return Reason.GROUP_UNUSED if operands[0].regrouped else None
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         matrix = work.matrix(0, values[0])

@@ -21,6 +21,7 @@ from canvas_rl.primitives.base import (
     require,
 )
 from canvas_rl.primitives.emission import Scope, root
+from canvas_rl.primitives.facts import Facts, Reason, apart, channel_dims, untouched, within
 from canvas_rl.primitives.receptive import Field
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.primitives.selection import check_present, listed, selected, selections
@@ -62,6 +63,35 @@ class Mix(Primitive):
     def receptive(self, fields: tuple[Field, ...], inputs: tuple[Shape, ...]) -> Field:
         slots = {dim.slot for dim in self.dims}
         return fields[0].everywhere("H" in slots, "W" in slots)
+
+    def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
+        known = operands[0]
+        made = frozenset(dim for dim, size in zip(self.dims, self.new, strict=True) if size is not None)
+        return Facts(
+            steep=known.steep,
+            signed=True,
+            normalised=apart(known.normalised, self.dims),
+            offset=known.offset.difference(self.dims),
+            rolled=known.rolled.difference(self.dims),
+            scaled=apart(known.scaled, self.dims),
+            absorbs=made,
+            dense=made,
+            wide=known.wide and Dim(0, "C") not in self.dims,
+            regrouped=untouched(known.regrouped, self.dims),
+        )
+
+    def pointless(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> str | None:
+        known, dims = operands[0], frozenset(self.dims)
+        if within(known.scaled, dims):
+            return Reason.SCALE_IN_WEIGHT
+        if within(dims, known.dense) and not any(self.new):
+            return Reason.DROP_BEFORE
+        channels = channel_dims(inputs[0])
+        if known.square and dims.issuperset(dim for dim in channels if dim.slot in ("G", "C")):
+            return Reason.WEIGHT_IN_WEIGHT
+        if dims & known.rolled:
+            return Reason.ROLL_IN_WEIGHT
+        return Reason.SIGN_IN_WEIGHT if known.negated else None
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         old = range(-len(self.dims), 0)

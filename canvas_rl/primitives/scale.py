@@ -9,6 +9,7 @@ import numpy as np
 
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, Weight, json_dims
 from canvas_rl.primitives.emission import Scope
+from canvas_rl.primitives.facts import Facts, Reason, apart, untouched, within
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.primitives.selection import check_present, listed, selected, selections
 from canvas_rl.symbolic.shape import Dim, Shape
@@ -34,11 +35,29 @@ class Scale(Primitive):
     def flops(self, inputs: tuple[Shape, ...], out: Shape) -> tuple[Size, ...]:
         return (out.numel(),)
 
-    def pointless(self, producers: tuple[Primitive, ...]) -> str | None:
-        before = producers[0]
-        if isinstance(before, Scale) and set(self.dims) <= set(before.dims):
-            return "a Scale over the same dims came right before"
-        return None
+    def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
+        known, dims = operands[0], frozenset(self.dims)
+        return Facts(
+            steep=known.steep,
+            signed=True,
+            rolled=known.rolled,
+            scaled=dims,
+            absorbs=dims,
+            dense=apart(known.dense, dims),
+            square=known.square and all(dim.group != 0 for dim in dims),
+            wide=known.wide,
+            regrouped=untouched(known.regrouped, dims),
+        )
+
+    def pointless(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> str | None:
+        known, dims = operands[0], frozenset(self.dims)
+        if within(dims, known.absorbs):
+            return Reason.SCALE_BEFORE
+        if within(known.scaled, dims):
+            return Reason.SCALE_IN_WEIGHT
+        if known.scaled and sorted(dims) < sorted(known.scaled):
+            return Reason.SCALE_ORDER
+        return Reason.SIGN_IN_WEIGHT if known.negated else None
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         weight = weights[0]

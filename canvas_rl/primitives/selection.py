@@ -38,15 +38,15 @@ def selected(selection: str, shape: Shape) -> tuple[Dim, ...]:
 
 
 def check_present(dims: tuple[Dim, ...], shape: Shape, name: str) -> None:
-    """Refuse an empty list of dims, a repeated dim, and a dim that the shape does not have.
+    """Refuse an empty list of dims, a dim that the shape does not have, and another order than that of the axes.
 
     Raises:
         GraphError: as above.
     """
-    if not dims or len(set(dims)) < len(dims):
-        raise GraphError(f"{name} needs different dims, not {[str(dim) for dim in dims]}")
     for dim in dims:
         require(shape.size(dim) is not None, "{} is about {}, which {} does not have", name, dim, shape)
+    if not dims or dims != tuple(dim for dim in shape.dims() if dim in dims):
+        raise GraphError(f"{name} needs different dims in the order of the axes, not {[str(dim) for dim in dims]}")
 
 
 def check_window(dims: tuple[Dim, ...], name: str) -> None:

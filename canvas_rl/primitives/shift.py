@@ -1,12 +1,13 @@
 """Shift: a cyclic roll by a fixed signed step."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, json_dims, require
 from canvas_rl.primitives.emission import Scope
+from canvas_rl.primitives.facts import Facts, Reason, untouched, within
 from canvas_rl.primitives.receptive import Field
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.primitives.selection import PAIRS, SINGLE_DIMS, check_present, check_window, listed
@@ -39,11 +40,16 @@ class Shift(Primitive):
         slots = {dim.slot for dim in self.dims}
         return fields[0].shift(-self.step if "H" in slots else 0, -self.step if "W" in slots else 0)
 
-    def pointless(self, producers: tuple[Primitive, ...]) -> str | None:
-        before = producers[0]
-        if isinstance(before, Shift) and before.dims == self.dims:
-            return "two Shifts of the same dims are one"
-        return None
+    def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
+        known = operands[0]
+        regrouped = untouched(known.regrouped, self.dims)
+        return replace(known, rolled=known.rolled.union(self.dims), regrouped=regrouped, folded=None)
+
+    def pointless(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> str | None:
+        known = operands[0]
+        if known.rolled.intersection(self.dims):
+            return Reason.ROLLED_ALREADY
+        return Reason.ROLL_BEFORE if within(frozenset(self.dims), known.dense) else None
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         result = values[0]

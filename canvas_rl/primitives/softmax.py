@@ -7,6 +7,7 @@ from typing import Any
 
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, json_dim
 from canvas_rl.primitives.emission import Scope
+from canvas_rl.primitives.facts import Facts, Reason, untouched
 from canvas_rl.primitives.receptive import Field
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.primitives.selection import SINGLE_DIMS, check_present
@@ -23,10 +24,6 @@ class Softmax(Primitive):
 
     family = "Softmax"
 
-    @property
-    def nonnegative(self) -> bool:
-        return True
-
     def infer(self, inputs: tuple[Shape, ...]) -> Typed:
         check_present((self.dim,), inputs[0], "Softmax")
         size = inputs[0].size(self.dim)
@@ -39,8 +36,22 @@ class Softmax(Primitive):
     def receptive(self, fields: tuple[Field, ...], inputs: tuple[Shape, ...]) -> Field:
         return fields[0].everywhere(self.dim.slot == "H", self.dim.slot == "W")
 
-    def pointless(self, producers: tuple[Primitive, ...]) -> str | None:
-        return "a Softmax came right before" if isinstance(producers[0], Softmax) else None
+    def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
+        known = operands[0]
+        return Facts(
+            sign=1,
+            function="softmax",
+            normalised=frozenset((self.dim,)),
+            rolled=known.rolled,
+            wide=known.wide,
+            regrouped=untouched(known.regrouped, (self.dim,)),
+        )
+
+    def pointless(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> str | None:
+        known = operands[0]
+        if self.dim in known.offset:
+            return Reason.SOFTMAX_CANCELS
+        return Reason.SOFTMAX_TWICE if known.function == "softmax" else None
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         return work.softmax(values[0], work.inputs[0].axis(self.dim))

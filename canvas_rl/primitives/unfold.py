@@ -1,20 +1,23 @@
 """Unfold: gather each pixel's neighbours into new KH and KW dims."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from canvas_rl.errors import GraphError
+from canvas_rl.errors import GraphError, shown
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, require
 from canvas_rl.primitives.emission import Scope
+from canvas_rl.primitives.facts import Facts, apart
 from canvas_rl.primitives.receptive import Field
 from canvas_rl.primitives.reference import Array, Calculation, neighbour
 from canvas_rl.symbolic.shape import Dim, Shape
 from canvas_rl.symbolic.size import Size, constant
+
+_KEEP_ZERO = ("relu", "tanh", "abs", "square")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,19 @@ class Unfold(Primitive):
     def receptive(self, fields: tuple[Field, ...], inputs: tuple[Shape, ...]) -> Field:
         reach = self.k // 2 * self.dilation
         return fields[0].grow(reach if "H" in self.axes else 0, reach if "W" in self.axes else 0)
+
+    def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
+        known, along = operands[0], [Dim(1, axis) for axis in self.axes]
+        return replace(
+            known,
+            function=known.function if known.function in _KEEP_ZERO else "",
+            offset=known.offset.difference(along),
+            rolled=known.rolled.difference(along),
+            scaled=apart(known.scaled, along),
+            absorbs=apart(known.absorbs, along),
+            dense=apart(known.dense, along),
+            folded=None,
+        )
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         shape, result = work.inputs[0], np.zeros(work.shape(len(values[0])), values[0].dtype)
@@ -97,7 +113,7 @@ def _templates(context: FamilyContext) -> Iterator[Template]:
 
 def _parse(kind: str, data: dict[str, Any]) -> Primitive:
     if data["axes"] not in ("H", "W", "HW"):
-        raise GraphError(f"Unfold is along {data['axes']!r}: expected H, W or HW")
+        raise GraphError(f"Unfold is along {shown(data['axes'])}: expected H, W or HW")
     return Unfold(data["axes"], int(data["k"]), int(data["dilation"]))
 
 

@@ -13,10 +13,9 @@ from typing import NamedTuple
 
 from canvas_rl.errors import GraphError, InternalError
 from canvas_rl.primitives import VIEWS, Fresh, Primitive, Template
-from canvas_rl.primitives.arithmetic import Arithmetic
 from canvas_rl.primitives.facts import Facts
 from canvas_rl.primitives.group import Group
-from canvas_rl.primitives.io import Input
+from canvas_rl.primitives.io import Input, output_for
 from canvas_rl.primitives.receptive import Field
 from canvas_rl.space.actions import ActionSet
 from canvas_rl.symbolic.constraints import Constraint
@@ -167,6 +166,15 @@ class Tracer:
         primitive, _, template = self._traced[recipe]
         return primitive.pointless(*self._known(template, operands))
 
+    def pointless_output(self, pattern: int, facts: int) -> bool:
+        """Whether a tensor of which these facts are known makes no sense as the kernel's result."""
+        return self.output_reason(pattern, facts) is not None
+
+    def output_reason(self, pattern: int, facts: int) -> str | None:
+        """Why a tensor makes no sense as the kernel's result, None if it does."""
+        shape = generic_shape(pattern, 0)
+        return output_for(shape, self._input.spatial_dims).pointless((self._facts[facts],), (shape,))
+
     def facts(self, recipe: int, operands: Operands) -> int:
         """The number of what is known of a recipe's result."""
         primitive, _, template = self._traced[recipe]
@@ -214,7 +222,7 @@ class Tracer:
         template, fresh = self._template(action), Fresh(_FIRST_FRESH)
         try:
             primitive = template.build(shapes, fresh)
-            if same and isinstance(primitive, Arithmetic):
+            if same and not primitive.takes_twice:
                 return None
             equation = primitive.equation(shapes)
             if equation is not None and equation[0] is not equation[1]:

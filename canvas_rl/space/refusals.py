@@ -41,20 +41,24 @@ _SENTENCES = {
     Refusal.receptive: "the receptive field is smaller than min_receptive_size",
     Refusal.output_size: "{operands} can't be made as large as the output",
     Refusal.one_level: "no size is free, so that all fill levels are the same",
-    Refusal.pointless: "it makes no sense after what was done to {operands}",
     Refusal.repeated: "it was applied to the same tensors before: push what it made",
     Refusal.unfinishable: "the kernel could not be finished within its limits afterwards",
 }
+
+_EXPLAINED = (Refusal.shape, Refusal.constraint)
+"""Refusals that the primitive's own rules can explain better."""
 
 
 def sentence(space: "SearchSpace", state: "State", action: Action, refusal: Refusal) -> str:
     """Why an action is illegal, without its name."""
     template = action.template
     shapes: tuple[Shape, ...] = ()
+    if refusal is Refusal.pointless:
+        return f"it makes no sense: {space.why_pointless(state, action.name)}"
     if template is not None and state.depth >= template.arity:
         window = state.stack[-template.arity :]
         shapes = tuple(state.nodes[window[place]].shape for place in template.order)
-        reason = _reason(space, state, template, shapes, refusal)
+        reason = _reason(space, state, template, shapes) if refusal in _EXPLAINED else None
         if reason is not None:
             return reason
     return _SENTENCES[refusal].format(
@@ -68,14 +72,8 @@ def sentence(space: "SearchSpace", state: "State", action: Action, refusal: Refu
     )
 
 
-def _reason(
-    space: "SearchSpace", state: "State", template: Template, shapes: Sequence[Shape], refusal: Refusal
-) -> str | None:
+def _reason(space: "SearchSpace", state: "State", template: Template, shapes: Sequence[Shape]) -> str | None:
     """What the primitive's own rules say."""
-    if refusal is Refusal.pointless:
-        return space.why_pointless(state, template.name)
-    if refusal not in (Refusal.shape, Refusal.constraint):
-        return None
     try:
         primitive = template.build(tuple(shapes), Fresh(FIRST_VARIABLE + state.core.variables))
         shape, rules = primitive.infer(tuple(shapes))

@@ -200,8 +200,11 @@ class SearchSpace:
         return f"{self.actions[action]} is illegal here: {sentence(self, state, self._set.actions[action], refusal)}"
 
     def why_pointless(self, state: State, name: str) -> str | None:
-        """Why a template makes no sense on the tensors on top of the stack, None if it does."""
-        return self._tracer.reason(*self._core.operands(state.core, self._set.index[name]))
+        """Why an action makes no sense for the tensors on top of the stack, None if it does."""
+        recipe, operands = self._core.operands(state.core, self._set.index[name])
+        if recipe < 0:
+            return self._tracer.output_reason(operands[1], operands[3])
+        return self._tracer.reason(recipe, operands)
 
     def step(self, state: State, action: int) -> State:
         """The state after a legal action.

@@ -92,9 +92,11 @@ def find_witness(
     kept = {variable: assignment[variable] for variable in variables if variable in assignment}
     missing = [variable for variable in variables if variable not in kept]
     violated = [c for c in constraints if not _unknown(c, kept) and not holds(c, binding, kept)]
+    if not all(c.size.has_variables for c in violated):
+        return None
     free = set(missing).union(*(c.size.variables() for c in violated))
     if not free:
-        return None if violated else kept
+        return kept
     tied = _tied(free, constraints)
     for searched in (free, tied) if tied != free else (free,):
         base = {variable: value for variable, value in kept.items() if variable not in searched}

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from canvas_rl.errors import PlaceholderError
+from canvas_rl.errors import PlaceholderError, shown
+
+LARGEST_SIZE = 2**31 - 1
 
 
 @dataclass(frozen=True, order=True)
@@ -22,8 +24,8 @@ class Site:
     def __post_init__(self) -> None:
         if self.h is None and self.w is not None:
             raise PlaceholderError(f"a site with a width of {self.w} needs a height too: use h for 1-D sites")
-        if any(size < 1 for size in self.shape):
-            raise PlaceholderError(f"site {self.shape} has a size below 1")
+        if not all(1 <= size <= LARGEST_SIZE for size in self.shape):
+            raise PlaceholderError(f"site {shown(self.shape)} has a size below 1 or above {LARGEST_SIZE}")
 
     @property
     def spatial_dims(self) -> int:

@@ -10,7 +10,7 @@ from math import gcd
 from typing import ClassVar, Self
 from weakref import WeakValueDictionary
 
-from canvas_rl.errors import FormatError
+from canvas_rl.errors import FormatError, shown
 
 C, H, W = 0, 1, 2
 FIRST_VARIABLE = 3
@@ -192,7 +192,7 @@ def parse(text: str) -> Size:
         FormatError: the text is no size.
     """
     if not isinstance(text, str) or len(text) > 200:
-        raise FormatError(f"{text!r} is no size: expected a product such as 'C/4' or '9*C'")
+        raise FormatError(f"{shown(text)} is no size: expected a product such as 'C/4' or '9*C'")
     top, slash, bottom = text.partition("/")
     if bottom.startswith("(") and bottom.endswith(")"):
         bottom = bottom[1:-1]

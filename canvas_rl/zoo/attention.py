@@ -24,7 +24,7 @@ ATTENTION = (
         "Zhang et al. 2018, SAGAN, arXiv 1805.08318",
         "fc(x) push(0) fc(x) bmm(under.0,top.0,softmax) push(0) fc(C) bmm(top.1,under.1) output(1/8)",
         "fc(x) push(0) fc(x) bmm(under.0,top.0,softmax) push(0) fc(C) bmm(top.1,under.1) output(1/8)",
-        needs={"activation_limit": 1 << 33, "flops_budget": 1e3},  # pixels times pixels
+        needs={"activation_limit": 1 << 33, "flops_budget": 1000},  # pixels times pixels
     ),
     Operator(
         "pooled_self_attention",

@@ -72,7 +72,7 @@ CONVOLUTIONS = (
         "He et al. 2015, ResNet, arXiv 1512.03385",
         "fc(x) relu conv(3x3,d1,x) relu fc(C) output(1/4)",
         "fc(x) relu conv(3x1,d1,x) relu fc(C) output(1/4)",
-        needs={"flops_budget": 2.0, "params_budget": 2.0},  # C/4 is a quarter of what these allow: C
+        needs={"flops_budget": 2, "params_budget": 2},  # C/4 is a quarter of what these allow: C
     ),
     Operator(
         "shift_conv1x1",

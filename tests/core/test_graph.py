@@ -109,7 +109,7 @@ def test_different_kernels_have_different_hashes():
         ("group(0,8)", "fc(C)", "output(1)"),
         ("fc(x)", "fc(C)", "output(1)"),
         ("fc(x)", "fc(C)", "output(1/2)"),
-        ("fc(C)", "fc(C)", "push(1)", "add(under->top)", "output(1)"),
+        ("fc(C)", "relu", "fc(C)", "push(1)", "add(under->top)", "output(1)"),
         ("fc(C)", "push(0)", "fc(C)", "add(under->top)", "output(1)"),
     ]
     assert len({kernel(*program).hash for program in programs}) == len(programs)

@@ -7,7 +7,7 @@ import pytest
 
 from canvas_rl.config import SearchOptions
 from canvas_rl.space import SearchSpace, State
-from canvas_rl.space.moves import Moves, senseless
+from canvas_rl.space.moves import Moves
 from canvas_rl.symbolic.site import Site
 
 SPACES = {
@@ -55,7 +55,7 @@ def possible_steps(space: SearchSpace, state: State) -> Iterator[State]:
                 yield moves.after_push(index, action.push)
         else:
             change = moves.change(index)
-            if not isinstance(change, str) and senseless(change.bound.primitive, state.top.primitive) is None:
+            if not isinstance(change, str):
                 yield moves.after(change)
 
 

@@ -114,6 +114,11 @@ def test_a_witness_meets_every_constraint():
     assert all(holds(constraint, binding, witness) for constraint in constraints[:4])
 
 
+def test_no_witness_mends_a_constraint_without_variables():
+    binding = Binding(SITES, spatial_fixed=True)
+    assert find_witness([3], [Constraint(CHANNELS / constant(5)), Constraint(variable(0), 2)], binding, {}) is None
+
+
 def test_a_witness_is_kept_where_it_still_holds():
     binding = Binding(SITES, spatial_fixed=True)
     kept = {3: CHANNELS / constant(2), 4: constant(2)}

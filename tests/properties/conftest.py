@@ -33,12 +33,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def tally(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
     """Counts of a property's examples by how they ended; kept in the record of a run by hand."""
     counts, start = Counter[str](), time.perf_counter()
     yield counts
-    ROWS.append({"property": request.node.name, **counts, "seconds": round(time.perf_counter() - start, 1)})
+    ROWS.append({"test": request.node.nodeid, **counts, "seconds": round(time.perf_counter() - start, 1)})
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -57,6 +57,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             "canvas_rl": canvas_rl.__version__,
             "machine": platform.machine(),
         },
-        "properties": ROWS,
+        "tests": ROWS,
     }
     Path(RECORD).write_text(json.dumps(record, indent=2) + "\n")

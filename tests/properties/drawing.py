@@ -5,11 +5,13 @@ numbers. `EXAMPLES` is how many examples a property gets: few and always the sam
 """
 
 import os
+from collections import Counter
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from canvas_rl.config import SearchOptions
@@ -22,14 +24,6 @@ EXAMPLES = int(os.environ.get("CANVAS_RL_EXAMPLES", "200"))
 SPACES = 60 if EXAMPLES <= 1000 else 400
 FAMILIES = ("fc", "conv", "mix", "scale", "unfold", "fold", "group", "shift", "softmax", "badd", "bmul", "bmm", "sin")
 LARGEST_ACTIVATION = 128 * 4 * 20_000
-
-by_property = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    database=None,
-    derandomize="CANVAS_RL_EXAMPLES" not in os.environ,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
 
 
 class Drawn(NamedTuple):
@@ -110,3 +104,24 @@ def draw(number: int, seed: int) -> Drawn:
 spaces = st.integers(0, SPACES - 1)
 seeds = st.integers(0, 2**32 - 1)
 kernels = st.builds(draw, spaces, seeds)
+
+
+def for_all(tally: Counter[str], *strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], None]:
+    """Runs the decorated check on examples of strategies, and counts them."""
+
+    def run(check: Callable[..., None]) -> None:
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            database=None,
+            derandomize="CANVAS_RL_EXAMPLES" not in os.environ,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+        )
+        @given(st.tuples(*strategies))
+        def counted(example: tuple[Any, ...]) -> None:
+            check(*example)
+            tally["examples"] += 1
+
+        counted()
+
+    return run

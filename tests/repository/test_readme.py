@@ -11,7 +11,7 @@ RUNNABLE = [block for block in BLOCKS if "MyModel" not in block]
 
 
 def test_blocks_are_found():
-    assert len(RUNNABLE) == 2
+    assert len(RUNNABLE) == 3
     assert "PLACEHOLDER" not in README
 
 

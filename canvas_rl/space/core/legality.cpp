@@ -51,14 +51,22 @@ Refusal Legality::refusal_in(Part& part, const Recipe& recipe, bool sensible) {
         if (moves_.book.pointless(*part.table, *part.verdicts, part.operands, index)) return Refusal::pointless;
         if (repeated(recipe, part.arity)) return Refusal::repeated;
     }
-    auto& verdict = part.kinds[static_cast<size_t>(recipe.kind)];
-    if (verdict < 0) {
+    auto& known = part.kinds[static_cast<size_t>(recipe.kind)];
+    if (known < 0) {
         std::optional<State> after;
         Refusal found = moves_.apply(state_, recipe, part.arity, after);
         if (found == Refusal::none) found = certified(*after);
-        verdict = static_cast<int8_t>(found);
+        known = static_cast<int8_t>(found);
     }
-    return static_cast<Refusal>(verdict);
+    if (sensible && known == 0 && state_.remaining() == 1 && ends_pointlessly(recipe, part.arity)) return Refusal::pointless;
+    return static_cast<Refusal>(known);
+}
+
+// Whether only the output can follow a primitive, and it makes no sense.
+bool Legality::ends_pointlessly(const Recipe& recipe, int arity) {
+    std::optional<State> after;
+    moves_.apply(state_, recipe, arity, after);
+    return after->stack.size() == 1 && moves_.book.pointless_output(after->top().shape, after->top().facts);
 }
 
 Refusal Legality::push_refusal(int tensor) {
@@ -75,39 +83,44 @@ Refusal Legality::push_refusal(int tensor) {
     return pushes_.back().second;
 }
 
-Refusal Legality::output_refusal(int level) {
+Refusal Legality::output_refusal(int level, bool sensible) {
     State after;
     if (const Refusal r = moves_.ending(state_, &after); r != Refusal::none) return r;
-    return level > 0 && after.system.variables == 0 ? Refusal::one_level : Refusal::none;
+    if (level > 0 && after.system.variables == 0) return Refusal::one_level;
+    const Node& top = state_.top();
+    return sensible && moves_.book.pointless_output(top.shape, top.facts) ? Refusal::pointless : Refusal::none;
+}
+
+// Why an action is illegal, the way out left aside.
+Refusal Legality::verdict(int action) {
+    if (actions_.is_output(action)) return output_refusal(action - actions_.templates - actions_.pushes, true);
+    if (actions_.is_push(action)) return push_refusal(action - actions_.templates);
+    return template_refusal(action, true);
 }
 
 Refusal Legality::refusal(int action) {
     if (state_.done()) return Refusal::finished;
-    if (actions_.is_output(action)) return output_refusal(action - actions_.templates - actions_.pushes);
-    if (actions_.is_push(action)) return push_refusal(action - actions_.templates);
-    const Refusal verdict = template_refusal(action, true);
-    if ((verdict == Refusal::pointless || verdict == Refusal::repeated) && !any_sensible() && action == way_out())
-        return Refusal::none;
-    return verdict;
+    const Refusal found = verdict(action);
+    const bool senseless = found == Refusal::pointless || found == Refusal::repeated;
+    return senseless && !any_sensible() && action == way_out() ? Refusal::none : found;
 }
 
 bool Legality::any_sensible() {
-    if (sensible_known_) return sensible_;
-    sensible_known_ = true;
-    for (int action = actions_.size() - 1; action >= 0 && !sensible_; --action) {
-        const Refusal verdict = actions_.is_output(action) ? output_refusal(action - actions_.templates - actions_.pushes)
-                                : actions_.is_push(action) ? push_refusal(action - actions_.templates)
-                                                           : template_refusal(action, true);
-        sensible_ = verdict == Refusal::none;
-    }
-    return sensible_;
+    for (int action = actions_.size() - 1; action >= 0 && any_sensible_ < 0; --action)
+        if (verdict(action) == Refusal::none) any_sensible_ = 1;
+    if (any_sensible_ < 0) any_sensible_ = 0;
+    return any_sensible_ == 1;
 }
 
-// Where all that makes sense leads nowhere: the first action of the finishing program.
+// Where all that makes sense leads nowhere: the output, or the first action of a finishing program.
 int Legality::way_out() {
     if (way_out_ == -2) {
         std::vector<int> program;
-        way_out_ = finisher_.plan(state_, program) && !program.empty() ? program[0] : -1;
+        if (output_refusal(0, false) == Refusal::none) {
+            way_out_ = actions_.templates + actions_.pushes;
+        } else {
+            way_out_ = finisher_.plan(state_, program) && !program.empty() ? program[0] : -1;
+        }
         for (int action = 0; way_out_ == -1 && action < actions_.templates; ++action)
             if (template_refusal(action, false) == Refusal::none) way_out_ = action;
     }
@@ -132,9 +145,8 @@ void Legality::mask(uint8_t* out) {
         set(actions_.templates + tensor, push_refusal(tensor));
     if (state_.stack.size() == 1)
         for (int level = 0; level < static_cast<int>(actions_.levels.size()); ++level)
-            set(actions_.templates + actions_.pushes + level, output_refusal(level));
-    sensible_known_ = true;
-    sensible_ = any;
+            set(actions_.templates + actions_.pushes + level, output_refusal(level, true));
+    any_sensible_ = any;
     if (!any && way_out() >= 0) out[way_out()] = 1;
 }
 
@@ -151,10 +163,7 @@ int Legality::draw(Random& random) {
             const size_t at = random.below(rest);
             const int action = actions[at];
             actions[at] = actions[rest - 1];
-            const Refusal verdict = actions_.is_output(action) ? output_refusal(action - actions_.templates - actions_.pushes)
-                                    : actions_.is_push(action) ? push_refusal(action - actions_.templates)
-                                                               : template_refusal(action, true);
-            if (verdict == Refusal::none) return action;
+            if (verdict(action) == Refusal::none) return action;
         }
     }
     return way_out();

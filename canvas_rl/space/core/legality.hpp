@@ -49,7 +49,9 @@ class Legality {
    private:
     Refusal template_refusal(int action, bool sensible);
     Refusal push_refusal(int tensor);
-    Refusal output_refusal(int level);
+    Refusal output_refusal(int level, bool sensible);
+    bool ends_pointlessly(const Recipe& recipe, int arity);
+    Refusal verdict(int action);
     Refusal certified(const State& after);
     bool repeated(const Recipe& recipe, int arity) const;
     int way_out();
@@ -71,7 +73,7 @@ class Legality {
     std::vector<Part> parts_;
     std::vector<std::pair<uint64_t, Refusal>> pushes_;
     int way_out_ = -2;  // the one action that is legal although it makes no sense; -1: none, -2: not asked yet
-    bool sensible_known_ = false, sensible_ = false;
+    int any_sensible_ = -1;  // whether an action is legal that makes sense; -1: not asked yet
     bool any_sensible();
 };
 

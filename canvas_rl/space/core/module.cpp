@@ -88,8 +88,9 @@ class Core {
         }
         return {state, true};
     }
-    // The recipe of a template on top of the stack, and its operands' patterns and facts; under, then top.
+    // The recipe of a template on top of the stack (-1: an output), and its operands' patterns and facts; under, then top.
     std::pair<int, std::array<int, 4>> operands(const StatePointer& state, int action) {
+        if (actions_.is_output(action)) return {-1, parts(Moves::operands(*state, 1))};
         const Recipe* recipe = moves_.recipe(*state, action);
         if (!recipe) throw py::value_error("the template does not apply");
         return {recipe->id, parts(Moves::operands(*state, moves_.arity[static_cast<size_t>(action)]))};
@@ -282,6 +283,7 @@ class Core {
             [ask = tracer.attr("pointless")](const std::vector<int>& ids, const Operands& operands) {
                 return ask(ids, parts(operands)).cast<std::vector<uint8_t>>();
             },
+            [ask = tracer.attr("pointless_output")](int pattern, int facts) { return ask(pattern, facts).cast<bool>(); },
             [ask = tracer.attr("facts")](int id, const Operands& operands) { return ask(id, parts(operands)).cast<int>(); },
         };
     }

@@ -136,6 +136,14 @@ void RuleBook::ask_all(const Table& table, Verdicts& verdicts, const Operands& o
     for (size_t i = 0; i < places.size(); ++i) verdicts.pointless[places[i]] = static_cast<int8_t>(answers[i]);
 }
 
+bool RuleBook::pointless_output(const Shape& shape, int facts) {
+    const uint64_t key = static_cast<uint64_t>(shape.pattern()) << 32 | static_cast<uint32_t>(facts);
+    const auto known = outputs_.find(key);
+    if (known != outputs_.end()) return known->second;
+    if (outputs_.size() >= kMostFacts) outputs_.clear();
+    return outputs_[key] = rules_.pointless_output(shape.pattern(), facts);
+}
+
 int RuleBook::facts(int recipe, const Operands& operands) {
     const uint64_t key = mix(mix(13, &operands, sizeof operands), &recipe, sizeof recipe);
     const auto known = facts_.find(key);

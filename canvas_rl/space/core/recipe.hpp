@@ -91,6 +91,7 @@ struct Rules {
     std::function<std::vector<Recipe>(int pattern)> unary;
     std::function<std::vector<Recipe>(View view, int under, int top, int prefix, int suffix, bool same)> binary;
     std::function<std::vector<uint8_t>(const std::vector<int>& recipes, const Operands& operands)> pointless;
+    std::function<bool(int pattern, int facts)> pointless_output;
     std::function<int(int recipe, const Operands& operands)> facts;
 };
 
@@ -105,6 +106,7 @@ class RuleBook {
     Verdicts& verdicts(const Table& table, const Operands& operands);
     bool pointless(const Table& table, Verdicts& verdicts, const Operands& operands, size_t recipe);
     void ask_all(const Table& table, Verdicts& verdicts, const Operands& operands);
+    bool pointless_output(const Shape& shape, int facts);
     int facts(int recipe, const Operands& operands);
     size_t tables() const { return tables_.size(); }
 
@@ -115,6 +117,7 @@ class RuleBook {
     bool costs_, families_, fields_;
     std::unordered_map<uint64_t, std::unique_ptr<Table>> tables_;
     std::unordered_map<uint64_t, int> facts_;
+    std::unordered_map<uint64_t, bool> outputs_;
     std::unordered_map<uint64_t, Verdicts> verdicts_;
 };
 
