@@ -32,7 +32,7 @@ help: ## Show this help
 
 setup: $(STAMP) ## Create .venv and install everything (quick when done before)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt $(wildcard canvas_rl/space/core/*)
 	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 was found: install one, or name it with PYTHON=..." >&2; exit 2; }
 	@case "$(TORCH)" in pinned|user) ;; *) echo "TORCH is '$(TORCH)': expected pinned or user" >&2; exit 2;; esac
 	@if test -e $(VENV) && ! test -e $(MADE); then \

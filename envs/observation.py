@@ -20,6 +20,8 @@ SHOWN_FAMILIES = 3
 COUNTED = 4
 """Uses of a family beyond this many look the same."""
 _SLOTS = 4
+_COUNTERS = 8
+_MOST_TENSORS = 1 << 14
 _LOG_SCALE = 16.0
 
 Vector = npt.NDArray[np.float32]
@@ -45,32 +47,37 @@ class ObservationEncoder:
 
     def __init__(self, space: "SearchSpace") -> None:
         self._space = space
-        self._family = dict(zip(space.actions, (int(family) for family in space.family_of), strict=True))
+        self._family_of = space.family_of
         self._families = len(space.families)
         self._values = symbol_values(space.sites[0])
         self._input = input_shape(space.sites[0].spatial_dims)
-        self._tensors: dict[Shape, list[float]] = {}
+        self._tensors: dict[bytes, Vector] = {}
         self.names = feature_names(space.families)
         self.box = Box(0.0, 1.0, (len(self.names),), np.float32)
 
     def encode(self, state: "State") -> Vector:
         """The observation of a state."""
-        families = [self._family[name] for name in state.program]
-        values = self._counters(state)
-        uses = np.bincount(families, minlength=self._families) if families else np.zeros(self._families)
-        values += [min(count, COUNTED) / COUNTED for count in uses.tolist()]
-        for age in range(1, SHOWN_FAMILIES + 1):
-            last = families[-age] if len(families) >= age else None
-            values += [float(family == last) for family in range(self._families)]
-        shown = [state.nodes[index].shape for index in reversed(state.stack[-SHOWN_TENSORS:])]
-        for shape in shown:
-            values += self._tensor(shape)
-        values += [0.0] * (len(self.names) - len(values))
-        return np.clip(np.array(values, dtype=np.float32), 0.0, 1.0)
+        features: Vector = np.zeros(len(self.names), dtype=np.float32)
+        features[:_COUNTERS] = self._counters(state)
+        place = _COUNTERS
+        families = self._family_of[np.array(state.actions, dtype=np.intp)]
+        uses = np.bincount(families, minlength=self._families)
+        features[place : place + self._families] = np.minimum(uses, COUNTED) / COUNTED
+        for family in families[: -SHOWN_FAMILIES - 1 : -1].tolist():
+            place += self._families
+            features[place + family] = 1.0
+        place = _COUNTERS + (1 + SHOWN_FAMILIES) * self._families
+        for depth, key in enumerate(self._space.shape_keys(state, SHOWN_TENSORS)):
+            tensor = self._tensors.get(key)
+            if tensor is None:
+                tensor = self._remember(key, self._space.shown_shape(state, depth))
+            features[place : place + len(tensor)] = tensor
+            place += len(tensor)
+        return features
 
     def _counters(self, state: "State") -> list[float]:
         limits = state.limits
-        weighted, width = max(self._space.options.num_weighted_range[1], 1), len(state.stack)
+        weighted, width = max(self._space.options.num_weighted_range[1], 1), state.depth
         return [
             state.primitives / limits.max_primitives,
             (limits.max_primitives - state.primitives) / limits.max_primitives,
@@ -82,13 +89,13 @@ class ObservationEncoder:
             float(width >= limits.width),
         ]
 
-    def _tensor(self, shape: Shape) -> list[float]:
-        if shape not in self._tensors:
-            if len(self._tensors) >= 1 << 14:
-                self._tensors.clear()
-            values = [1.0, float(shape == self._input), float(shape.is_image()), self._log(shape.numel())]
-            self._tensors[shape] = values + self._group(shape.first) + self._group(shape.second)
-        return self._tensors[shape]
+    def _remember(self, key: bytes, shape: Shape) -> Vector:
+        if len(self._tensors) >= _MOST_TENSORS:
+            self._tensors.clear()
+        values = [1.0, float(shape == self._input), float(shape.is_image()), self._log(shape.numel())]
+        values += self._group(shape.first) + self._group(shape.second)
+        self._tensors[key] = np.clip(np.array(values, dtype=np.float32), 0.0, 1.0)
+        return self._tensors[key]
 
     def _group(self, group: Group) -> list[float]:
         values = [float(group.kind == SPATIAL)]

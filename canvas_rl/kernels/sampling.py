@@ -1,6 +1,5 @@
 """Sampling kernels, with Canvas's signatures."""
 
-import time
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -8,8 +7,7 @@ import numpy as np
 from torch import nn
 
 from canvas_rl.config import SearchOptions
-from canvas_rl.errors import ConfigError, PlaceholderError, SamplingTimeout
-from canvas_rl.ir import KernelGraph
+from canvas_rl.errors import ConfigError, PlaceholderError
 from canvas_rl.kernels.pack import KernelPack
 from canvas_rl.placeholder import ExampleInput, get_placeholders, sites_of
 from canvas_rl.space import SearchSpace
@@ -115,21 +113,9 @@ def _draw(
     if timeout < 0:
         raise ConfigError(f"timeout is {timeout}: expected seconds, or 0 for no limit")
     space = _space(sites, references, options)
-    return KernelPack(_sample_within(space, _Randomness.generator, timeout))
+    return KernelPack(space.sample(_Randomness.generator, timeout=timeout))
 
 
 @lru_cache(maxsize=4)
 def _space(sites: tuple[Site, ...], references: tuple[ReferenceConv, ...], options: SearchOptions) -> SearchSpace:
     return SearchSpace(sites, options, references)
-
-
-def _sample_within(space: SearchSpace, generator: np.random.Generator, timeout: float) -> KernelGraph:
-    end = time.monotonic() + timeout if timeout else float("inf")
-    state = space.start(space.draw_limits(generator, exact_length=True))
-    while state.graph is None:
-        if time.monotonic() > end:
-            raise SamplingTimeout(
-                f"no kernel was finished within the timeout of {timeout} s: raise it, or relax the options"
-            )
-        state = space.step(state, space.random_action(state, generator))
-    return state.graph

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from canvas_rl.config import SearchOptions
-from canvas_rl.errors import EmptySpaceError, IllegalActionError, InternalError, SamplingTimeout
+from canvas_rl.errors import ConfigError, EmptySpaceError, IllegalActionError, InternalError, SamplingTimeout
 from canvas_rl.ir import KernelGraph, Node
 from canvas_rl.primitives import VIEWS
 from canvas_rl.primitives.io import Input, output_for
@@ -24,7 +24,7 @@ from canvas_rl.space.refusals import sentence
 from canvas_rl.space.routes import family_set, routes
 from canvas_rl.space.state import Limits, State
 from canvas_rl.symbolic.binding import Binding
-from canvas_rl.symbolic.shape import input_shape
+from canvas_rl.symbolic.shape import Shape, input_shape
 from canvas_rl.symbolic.site import ReferenceConv, Site, check_sites
 from canvas_rl.symbolic.size import FIRST_VARIABLE, Size
 
@@ -180,21 +180,31 @@ class SearchSpace:
         Raises:
             InternalError: none is, which can't happen: a bug.
         """
-        mask = self._core.mask(state.core)
+        mask = self._core.mask(self._own(state))
         if not state.done and not mask.any():
             raise self._dead_end(state)
         return mask
+
+    def _own(self, state: State) -> _core.CoreState:
+        """A state's core.
+
+        Raises:
+            ConfigError: the state was made by another search space, in which actions mean something else.
+        """
+        if state.space is not self:
+            raise ConfigError("this state was made by another search space: replay its program in this one")
+        return state.core
 
     def _dead_end(self, state: State) -> InternalError:
         return InternalError(f"dead end after {list(state.program)} with {state.limits}")
 
     def is_legal(self, state: State, action: int) -> bool:
         """Whether an action is legal."""
-        return self._core.refusal(state.core, action) == 0
+        return self._core.refusal(self._own(state), action) is _core.Refusal.none
 
     def explain(self, state: State, action: int) -> str:
         """Why an action is illegal, in one sentence; empty where it is legal."""
-        refusal = _core.Refusal(self._core.refusal(state.core, action))
+        refusal = self._core.refusal(self._own(state), action)
         if refusal is _core.Refusal.none:
             return ""
         return f"{self.actions[action]} is illegal here: {sentence(self, state, self._set.actions[action], refusal)}"
@@ -214,7 +224,7 @@ class SearchSpace:
         """
         if not 0 <= action < len(self._set):
             raise IllegalActionError(f"there is no action {action}: expected 0 to {len(self._set) - 1}")
-        core = self._core.step(state.core, action)
+        core = self._core.step(self._own(state), action)
         if core is None:
             raise IllegalActionError(self.explain(state, action))
         return State(self, state.limits, core)
@@ -224,7 +234,7 @@ class SearchSpace:
 
         None where a rule forbids the action. Tests enumerate with it what the mask may hide.
         """
-        core = self._core.move(state.core, action)
+        core = self._core.move(self._own(state), action)
         return None if core is None else State(self, state.limits, core)
 
     def nodes(self, state: State) -> tuple[Node, ...]:
@@ -259,6 +269,10 @@ class SearchSpace:
         """Of the top tensors of the stack, from the top, bytes that are equal for equal shapes."""
         return self._core.shape_keys(state.core, count)
 
+    def shown_shape(self, state: State, depth: int) -> Shape:
+        """The shape of a tensor on the stack, from the top."""
+        return shape_of(*self._core.shape(state.core, depth))
+
     def replay(self, program: Iterable[str], limits: Limits | None = None) -> State:
         """The state after a program of action names.
 
@@ -274,7 +288,7 @@ class SearchSpace:
 
     def random_action(self, state: State, rng: np.random.Generator) -> int:
         """A legal action: a family drawn evenly among those with a legal action, then one of its actions evenly."""
-        action = self._core.draw(state.core, int(rng.integers(_SEEDS)))
+        action = self._core.draw(self._own(state), int(rng.integers(_SEEDS)))
         if action < 0:
             raise self._dead_end(state)
         return action

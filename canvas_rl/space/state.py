@@ -31,6 +31,7 @@ class State:
     """An unfinished (or just finished) program; immutable. Made by a `SearchSpace`.
 
     Attributes:
+        space: the search space.
         limits: what the kernel must keep to.
         core: the core's state.
         done: whether the kernel is finished.
@@ -38,10 +39,10 @@ class State:
         weighted: how many of them have weights.
     """
 
-    __slots__ = ("_graph", "_nodes", "_space", "core", "done", "limits", "primitives", "weighted")
+    __slots__ = ("_graph", "_nodes", "core", "done", "limits", "primitives", "space", "weighted")
 
     def __init__(self, space: "SearchSpace", limits: Limits, core: "CoreState") -> None:
-        self._space, self.limits, self.core = space, limits, core
+        self.space, self.limits, self.core = space, limits, core
         self.done, self.primitives, self.weighted = core.done, core.primitives, core.weighted
         self._nodes: tuple[Node, ...] | None = None
         self._graph: KernelGraph | None = None
@@ -54,7 +55,7 @@ class State:
     @property
     def program(self) -> tuple[str, ...]:
         """Names of the actions so far."""
-        names = self._space.actions
+        names = self.space.actions
         return tuple(names[action] for action in self.core.program)
 
     @property
@@ -76,7 +77,7 @@ class State:
     def nodes(self) -> tuple[Node, ...]:
         """Tensors made so far; node 0 is the input. Sizes have free variables until the kernel is finished."""
         if self._nodes is None:
-            self._nodes = self._space.nodes(self)
+            self._nodes = self.space.nodes(self)
         return self._nodes
 
     @property
@@ -88,7 +89,7 @@ class State:
     def graph(self) -> KernelGraph | None:
         """The kernel, once finished."""
         if self._graph is None and self.done:
-            self._graph = self._space.kernel(self)
+            self._graph = self.space.kernel(self)
         return self._graph
 
     def __repr__(self) -> str:

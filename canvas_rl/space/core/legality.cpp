@@ -12,7 +12,7 @@ Legality::Legality(const ActionSet& actions, Moves& moves, Finisher& finisher, c
         const Operands operands = Moves::operands(state, arity);
         for (Table* table : moves.tables(state, arity)) {
             std::vector<int8_t> kinds(table->first.size(), -1);
-            parts_.push_back({table, arity, operands, &moves.book.verdicts(*table, operands), std::move(kinds)});
+            parts_.push_back({table, arity, operands, moves.book.verdicts(*table, operands), std::move(kinds)});
         }
     }
 }

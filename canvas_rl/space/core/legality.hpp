@@ -65,7 +65,7 @@ class Legality {
         Table* table;
         int arity;
         Operands operands;
-        Verdicts* verdicts;
+        std::shared_ptr<Verdicts> verdicts;
         std::vector<int8_t> kinds;  // the refusal of each kind, -1: not asked yet
     };
     Part* part(int action);

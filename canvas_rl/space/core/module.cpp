@@ -1,16 +1,12 @@
 // The Python interface: `canvas_rl.space._core`.
 
-#include <pybind11/functional.h>
 #include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
 
 #include <chrono>
 
+#include "algebra.hpp"
 #include "fill.hpp"
 #include "legality.hpp"
-
-namespace py = pybind11;
 
 namespace canvas {
 
@@ -18,20 +14,16 @@ namespace {
 
 using StatePointer = std::shared_ptr<const State>;
 
-// Python's sizes: symbols 0 to 2 are C, H, W, then the free variables; in traces the operands' dims, then fresh ones.
-constexpr int kPythonVariables = 3;
-constexpr size_t kMostSizes = 1 << 16;
-
 class Core {
    public:
     Core(const py::dict& config, const py::object& tracer)
-        : sites_(config["sites"].cast<std::vector<std::array<long, 3>>>(), config["spatial_fixed"].cast<bool>()),
-          make_size_(config["make_size"]),
+        : algebra_(config["sites"].cast<std::vector<std::array<long, 3>>>(), config["spatial_fixed"].cast<bool>(),
+                   config["make_size"]),
           book_(rules(tracer), options(config).budgets(),
                 !options(config).necessary.empty() || config["bmm_matters"].cast<bool>(),
                 options(config).receptive_pixels > 1),
           actions_(action_set(config)),
-          moves_(sites_, book_, options(config), input(config), config["arity"].cast<std::vector<int>>(), views(config)),
+          moves_(algebra_.sites(), book_, options(config), input(config), config["arity"].cast<std::vector<int>>(), views(config)),
           finisher_(moves_, routes(config["routes"].cast<py::dict>()), actions_.size(), config["exact"].cast<int>()) {}
 
     StatePointer start(const Limits& limits) { return std::make_shared<State>(moves_.start(limits)); }
@@ -42,7 +34,7 @@ class Core {
         legality(state).mask(reinterpret_cast<uint8_t*>(out.mutable_data()));
         return out;
     }
-    int refusal(const StatePointer& state, int action) { return static_cast<int>(legality(state).refusal(action)); }
+    Refusal refusal(const StatePointer& state, int action) { return legality(state).refusal(action); }
     int draw(const StatePointer& state, uint64_t seed) {
         Random random(seed);
         return legality(state).draw(random);
@@ -104,11 +96,8 @@ class Core {
             if (node.recipe < 0) continue;
             py::list fresh;
             for (int i = 0; i < node.fresh_count; ++i) fresh.append(size(state->fresh[static_cast<size_t>(node.fresh + i)]));
-            py::tuple sizes(2 * kSlots);
-            for (int slot = 0; slot < 2 * kSlots; ++slot)
-                sizes[static_cast<size_t>(slot)] = node.shape.has(slot) ? size(node.shape.sizes[slot]) : py::none();
-            out.append(py::make_tuple(node.recipe, node.under, node.top,
-                                      py::make_tuple(node.shape.spatial[0] != 0, node.shape.spatial[1] != 0), sizes, fresh));
+            const py::tuple shape = described(node.shape);
+            out.append(py::make_tuple(node.recipe, node.under, node.top, shape[0], shape[1], fresh));
         }
         return out;
     }
@@ -121,6 +110,9 @@ class Core {
         }
         return keys;
     }
+    py::tuple shape(const StatePointer& state, size_t depth) {
+        return described(state->nodes[static_cast<size_t>(state->stack.at(state->stack.size() - 1 - depth))].shape);
+    }
     py::list witness(const StatePointer& state) {
         py::list out;
         for (int v = 0; v < state->system.variables; ++v) out.append(size(state->system.witness[static_cast<size_t>(v)]));
@@ -132,33 +124,6 @@ class Core {
         return out;
     }
 
-    // For tests of the arithmetic: sizes are given as Python's.
-    py::object product(const py::object& left, const py::object& right) { return size(plain(left) * plain(right)); }
-    py::object quotient(const py::object& left, const py::object& right) { return size(plain(left) / plain(right)); }
-    py::object integers(const py::object& value) {
-        Values values{};
-        if (!sites_.integers(plain(value), values)) return py::none();
-        return py::cast(std::vector<double>(values.begin(), values.begin() + sites_.count()));
-    }
-    py::object solve(const py::object& left, const py::object& right) {
-        Solution solution;
-        if (!canvas::solve(sites_, plain(left), plain(right), solution)) return py::none();
-        return py::make_tuple(solution.variable + kPythonVariables, size(solution.value));
-    }
-    py::list domain(int variable, const std::vector<std::pair<py::object, double>>& wanted) {
-        py::list out;
-        for (const auto& value : moves_.witnesses().domain(variable, listed(wanted))) out.append(size(value.size));
-        return out;
-    }
-    py::object find_witness(int variables, const std::vector<std::pair<py::object, double>>& wanted) {
-        System system;
-        system.variables = variables;
-        system.constraints = listed(wanted);
-        if (!moves_.witnesses().find(system, 0)) return py::none();
-        py::list out;
-        for (int v = 0; v < variables; ++v) out.append(size(system.witness[static_cast<size_t>(v)]));
-        return out;
-    }
     size_t tables() const { return book_.tables(); }
 
    private:
@@ -182,48 +147,13 @@ class Core {
         for (auto& own : state.fresh) own = substituted(own, values);
     }
 
-    std::vector<Constraint> listed(const std::vector<std::pair<py::object, double>>& wanted) {
-        std::vector<Constraint> constraints;
-        for (const auto& [value, least] : wanted) constraints.push_back({plain(value), least});
-        return constraints;
-    }
-
-    py::object size(const Size& value) {
-        const auto known = sizes_.find(value);
-        if (known != sizes_.end()) return known->second;
-        py::int_ num(1), den(1);
-        const auto& primes = sites_.coefficient_primes();
-        for (size_t i = 0; i < primes.size(); ++i) {
-            const int power = value.e[kFirstPrime + i];
-            py::int_& part = power > 0 ? num : den;
-            if (power) part = py::int_(part * py::int_(primes[i]).attr("__pow__")(std::abs(power)));
-        }
-        py::list exponents;
-        for (int i = 0; i < 3; ++i)
-            if (value.e[static_cast<size_t>(kChannels + i)]) exponents.append(py::make_tuple(i, value.e[static_cast<size_t>(kChannels + i)]));
-        for (int v = 0; v < kVariables; ++v)
-            if (value.e[static_cast<size_t>(v)]) exponents.append(py::make_tuple(kPythonVariables + v, value.e[static_cast<size_t>(v)]));
-        if (sizes_.size() >= kMostSizes) sizes_.clear();
-        return sizes_[value] = make_size_(num, den, py::tuple(exponents));
-    }
-    // A Python size whose variables are the program's.
-    Size plain(const py::handle& value) {
-        Monomial monomial = traced(value);
-        for (const auto& [variable, power] : monomial.terms) monomial.coefficient.e[variable] = power;
-        return monomial.coefficient;
-    }
-    // A Python size whose variables are the inputs of a recipe.
-    Monomial traced(const py::handle& value) {
-        Monomial monomial;
-        monomial.coefficient = sites_.fraction(value.attr("num").cast<long>(), value.attr("den").cast<long>());
-        for (const auto& pair : value.attr("exps").cast<std::vector<std::pair<int, int>>>()) {
-            if (pair.first < kPythonVariables) {
-                monomial.coefficient.e[static_cast<size_t>(kChannels + pair.first)] = static_cast<int16_t>(pair.second);
-            } else {
-                monomial.terms.emplace_back(static_cast<uint8_t>(pair.first - kPythonVariables), static_cast<int8_t>(pair.second));
-            }
-        }
-        return monomial;
+    py::object size(const Size& value) { return algebra_.size(value); }
+    // The kinds of a shape's groups and the sizes of its slots, None where absent.
+    py::tuple described(const Shape& shape) {
+        py::tuple sizes(2 * kSlots);
+        for (int slot = 0; slot < 2 * kSlots; ++slot)
+            sizes[static_cast<size_t>(slot)] = shape.has(slot) ? size(shape.sizes[slot]) : py::none();
+        return py::make_tuple(py::make_tuple(shape.spatial[0] != 0, shape.spatial[1] != 0), sizes);
     }
     static void frame(Shape& shape, int pattern) {
         shape.spatial[0] = static_cast<uint8_t>(pattern >> 9 & 1);
@@ -245,24 +175,24 @@ class Core {
         made.offset = {offset[0], offset[1], offset[2], offset[3]};
         frame(made.frame, data.attr("pattern").cast<int>());
         for (const auto& item : data.attr("dims")) {
-            Recipe::Dim dim{item[py::int_(0)].cast<int>(), -1, traced(item[py::int_(1)])};
+            Recipe::Dim dim{item[py::int_(0)].cast<int>(), -1, algebra_.traced(item[py::int_(1)])};
             const auto& terms = dim.size.terms;
             if (terms.size() == 1 && terms[0].second == 1 && terms[0].first < kInputs && dim.size.coefficient == Size{})
                 dim.copy = terms[0].first;
             made.dims.push_back(std::move(dim));
         }
         for (const auto& item : data.attr("constraints"))
-            made.constraints.emplace_back(traced(item[py::int_(0)]), item[py::int_(1)].cast<double>());
-        for (const auto& item : data.attr("weights")) made.weights.push_back(traced(item));
-        for (const auto& item : data.attr("flops")) made.flops.push_back(traced(item));
+            made.constraints.emplace_back(algebra_.traced(item[py::int_(0)]), item[py::int_(1)].cast<double>());
+        for (const auto& item : data.attr("weights")) made.weights.push_back(algebra_.traced(item));
+        for (const auto& item : data.attr("flops")) made.flops.push_back(algebra_.traced(item));
         const auto copies = data.attr("copies").cast<std::pair<int, int>>();
         made.copies[0] = copies.first;
         made.copies[1] = copies.second;
         const py::object equation = data.attr("equation");
         if (!equation.is_none()) {
             made.has_equation = true;
-            made.left = traced(equation[py::int_(0)]);
-            made.right = traced(equation[py::int_(1)]);
+            made.left = algebra_.traced(equation[py::int_(0)]);
+            made.right = algebra_.traced(equation[py::int_(1)]);
         }
         return made;
     }
@@ -350,15 +280,13 @@ class Core {
         return made;
     }
 
-    Sites sites_;
-    py::object make_size_;
+    Algebra algebra_;
     RuleBook book_;
     ActionSet actions_;
     Moves moves_;
     Finisher finisher_;
     StatePointer latest_;
     std::unique_ptr<Legality> legality_;
-    std::unordered_map<Size, py::object, SizeHash> sizes_;
 };
 
 py::tuple as_tuple(const std::vector<int>& values) {
@@ -370,6 +298,45 @@ py::tuple as_tuple(const std::vector<int>& values) {
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
+    py::enum_<Refusal>(module, "Refusal")
+        .value("none", Refusal::none)
+        .value("finished", Refusal::finished)
+        .value("few_tensors", Refusal::few_tensors)
+        .value("most_primitives", Refusal::most_primitives)
+        .value("most_weighted", Refusal::most_weighted)
+        .value("weighted_ratio", Refusal::weighted_ratio)
+        .value("shape", Refusal::shape)
+        .value("equation", Refusal::equation)
+        .value("group_count", Refusal::group_count)
+        .value("constraint", Refusal::constraint)
+        .value("variables", Refusal::variables)
+        .value("exponent", Refusal::exponent)
+        .value("activation", Refusal::activation)
+        .value("spatial_weight", Refusal::spatial_weight)
+        .value("budget", Refusal::budget)
+        .value("no_tensor", Refusal::no_tensor)
+        .value("width", Refusal::width)
+        .value("just_pushed", Refusal::just_pushed)
+        .value("number", Refusal::number)
+        .value("tensors_left", Refusal::tensors_left)
+        .value("few_primitives", Refusal::few_primitives)
+        .value("few_weighted", Refusal::few_weighted)
+        .value("necessary", Refusal::necessary)
+        .value("receptive", Refusal::receptive)
+        .value("output_size", Refusal::output_size)
+        .value("one_level", Refusal::one_level)
+        .value("pointless", Refusal::pointless)
+        .value("repeated", Refusal::repeated)
+        .value("unfinishable", Refusal::unfinishable);
+    py::class_<Algebra>(module, "Algebra")
+        .def(py::init<std::vector<std::array<long, 3>>, bool, py::object>())
+        .def("product", &Algebra::product)
+        .def("quotient", &Algebra::quotient)
+        .def("substitute", &Algebra::substitute)
+        .def("integers", &Algebra::integers)
+        .def("solve", &Algebra::solve)
+        .def("domain", &Algebra::domain)
+        .def("find_witness", &Algebra::find_witness);
     py::class_<Limits>(module, "Limits")
         .def(py::init([](int least, int most, int width, bool bmm) { return Limits{least, most, width, bmm}; }),
              py::arg("min_primitives"), py::arg("max_primitives"), py::arg("width"), py::arg("require_bmm"))
@@ -401,45 +368,10 @@ PYBIND11_MODULE(_core, module) {
         .def("operands", &Core::operands)
         .def("nodes", &Core::nodes)
         .def("shape_keys", &Core::shape_keys)
+        .def("shape", &Core::shape)
         .def("witness", &Core::witness)
         .def("constraints", &Core::constraints)
-        .def("product", &Core::product)
-        .def("quotient", &Core::quotient)
-        .def("integers", &Core::integers)
-        .def("solve", &Core::solve)
-        .def("domain", &Core::domain)
-        .def("find_witness", &Core::find_witness)
         .def_property_readonly("tables", &Core::tables);
-    py::enum_<Refusal>(module, "Refusal")
-        .value("none", Refusal::none)
-        .value("finished", Refusal::finished)
-        .value("few_tensors", Refusal::few_tensors)
-        .value("most_primitives", Refusal::most_primitives)
-        .value("most_weighted", Refusal::most_weighted)
-        .value("weighted_ratio", Refusal::weighted_ratio)
-        .value("shape", Refusal::shape)
-        .value("equation", Refusal::equation)
-        .value("group_count", Refusal::group_count)
-        .value("constraint", Refusal::constraint)
-        .value("variables", Refusal::variables)
-        .value("exponent", Refusal::exponent)
-        .value("activation", Refusal::activation)
-        .value("spatial_weight", Refusal::spatial_weight)
-        .value("budget", Refusal::budget)
-        .value("no_tensor", Refusal::no_tensor)
-        .value("width", Refusal::width)
-        .value("just_pushed", Refusal::just_pushed)
-        .value("number", Refusal::number)
-        .value("tensors_left", Refusal::tensors_left)
-        .value("few_primitives", Refusal::few_primitives)
-        .value("few_weighted", Refusal::few_weighted)
-        .value("necessary", Refusal::necessary)
-        .value("receptive", Refusal::receptive)
-        .value("output_size", Refusal::output_size)
-        .value("one_level", Refusal::one_level)
-        .value("pointless", Refusal::pointless)
-        .value("repeated", Refusal::repeated)
-        .value("unfinishable", Refusal::unfinishable);
 }
 
 }  // namespace canvas

@@ -84,6 +84,7 @@ std::unique_ptr<Table> RuleBook::make(std::vector<Recipe> recipes, View view) co
 std::string RuleBook::effect(const Recipe& recipe) const {
     std::string text;
     write(text, recipe.weighted);
+    write(text, recipe.swapped);
     write(text, recipe.group_count);
     write(text, recipe.fresh);
     write(text, recipe.frame.pattern());
@@ -108,12 +109,12 @@ std::string RuleBook::effect(const Recipe& recipe) const {
     return text;
 }
 
-Verdicts& RuleBook::verdicts(const Table& table, const Operands& operands) {
+std::shared_ptr<Verdicts> RuleBook::verdicts(const Table& table, const Operands& operands) {
     const auto* place = &table;
     const uint64_t key = mix(mix(11, &operands, sizeof operands), &place, sizeof place);
     if (verdicts_.size() >= kMostVerdicts && !verdicts_.count(key)) verdicts_.clear();
     auto& known = verdicts_[key];
-    if (known.pointless.size() != table.recipes.size()) known.pointless.assign(table.recipes.size(), -1);
+    if (!known) known = std::make_shared<Verdicts>(Verdicts{std::vector<int8_t>(table.recipes.size(), -1)});
     return known;
 }
 

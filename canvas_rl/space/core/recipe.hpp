@@ -103,7 +103,7 @@ class RuleBook {
 
     Table& unary(const Shape& top);
     Table& binary(View view, const Shape& under, const Shape& top, bool same);
-    Verdicts& verdicts(const Table& table, const Operands& operands);
+    std::shared_ptr<Verdicts> verdicts(const Table& table, const Operands& operands);
     bool pointless(const Table& table, Verdicts& verdicts, const Operands& operands, size_t recipe);
     void ask_all(const Table& table, Verdicts& verdicts, const Operands& operands);
     bool pointless_output(const Shape& shape, int facts);
@@ -118,7 +118,7 @@ class RuleBook {
     std::unordered_map<uint64_t, std::unique_ptr<Table>> tables_;
     std::unordered_map<uint64_t, int> facts_;
     std::unordered_map<uint64_t, bool> outputs_;
-    std::unordered_map<uint64_t, Verdicts> verdicts_;
+    std::unordered_map<uint64_t, std::shared_ptr<Verdicts>> verdicts_;
 };
 
 }  // namespace canvas

@@ -6,7 +6,6 @@ namespace canvas {
 
 namespace {
 
-constexpr int kTries = 400;
 constexpr size_t kDomains = 64;
 
 // Numbers and image sizes in the denominator of a constraint: multiples of these satisfy it.
@@ -137,7 +136,7 @@ bool Witnesses::backtrack(System& system, Variables searched, int& tries) {
     return true;
 }
 
-bool Witnesses::find(System& system, int known) {
+bool Witnesses::find(System& system, int known, int most_tries) {
     const Variables missing = ((1u << system.variables) - 1) & ~((1u << known) - 1);
     Variables searched = missing;
     bool violated = false;
@@ -148,7 +147,7 @@ bool Witnesses::find(System& system, int known) {
         searched |= own;
     }
     if (!searched) return !violated;
-    int tries = kTries;
+    int tries = most_tries;
     if (backtrack(system, searched, tries)) return true;
     Variables tied = searched;
     for (Variables before = 0; before != tied;) {
@@ -156,7 +155,7 @@ bool Witnesses::find(System& system, int known) {
         for (const auto& constraint : system.constraints)
             if (constraint.size.variables() & tied) tied |= constraint.size.variables();
     }
-    tries = kTries;
+    tries = most_tries;
     return tied != searched && backtrack(system, tied, tries);
 }
 

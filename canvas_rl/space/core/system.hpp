@@ -68,6 +68,8 @@ struct System {
     bool known(const Constraint& constraint) const;
 };
 
+constexpr int kTries = 400;
+
 // Finds witnesses; the domains of variables that it made last are kept.
 class Witnesses {
    public:
@@ -82,8 +84,8 @@ class Witnesses {
     const std::vector<Value>& domain(int variable, const std::vector<Constraint>& constraints);
 
     // Makes the witness of a system meet every constraint, near the present one, whose first `known` variables are
-    // set. False after `kTries` tested values: such a system counts as unsolvable.
-    bool find(System& system, int known);
+    // set. False after so many tested values: such a system counts as unsolvable.
+    bool find(System& system, int known, int most_tries = kTries);
 
    private:
     struct Search;
