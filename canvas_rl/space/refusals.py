@@ -53,7 +53,7 @@ def sentence(space: "SearchSpace", state: "State", action: Action, refusal: Refu
     """Why an action is illegal, without its name."""
     template = action.template
     shapes: tuple[Shape, ...] = ()
-    if refusal is Refusal.pointless:
+    if refusal == Refusal.pointless:
         return f"it makes no sense: {space.why_pointless(state, action.name)}"
     if template is not None and state.depth >= template.arity:
         window = state.stack[-template.arity :]

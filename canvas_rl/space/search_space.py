@@ -200,12 +200,12 @@ class SearchSpace:
 
     def is_legal(self, state: State, action: int) -> bool:
         """Whether an action is legal."""
-        return self._core.refusal(self._own(state), action) is _core.Refusal.none
+        return self._core.refusal(self._own(state), action) == _core.Refusal.none
 
     def explain(self, state: State, action: int) -> str:
         """Why an action is illegal, in one sentence; empty where it is legal."""
         refusal = self._core.refusal(self._own(state), action)
-        if refusal is _core.Refusal.none:
+        if refusal == _core.Refusal.none:
             return ""
         return f"{self.actions[action]} is illegal here: {sentence(self, state, self._set.actions[action], refusal)}"
 

@@ -6,12 +6,12 @@ namespace canvas {
 
 namespace {
 
-constexpr int kImpossible = 1 << 20;
+constexpr int kImpossible = 1 << 20;  // primitives
 constexpr size_t kHomes = 1 << 16;
 constexpr int kBranches = 2, kBranchingDepth = 5;
 
 // Sets of dims to fold, those that cost the fewest primitives first, kernel dims before others.
-std::vector<int> fold_sets(const Shape& shape) {
+std::vector<int> make_fold_sets(const Shape& shape) {
     static constexpr int rank[] = {2, 5, 0, 1, 3, 4};  // G, C, KH, KW, H, W
     int dims[2 * kSlots];
     const int count = shape.dims(dims);
@@ -57,21 +57,109 @@ bool Finisher::plan(const State& state, std::vector<int>& program) {
     return true;
 }
 
-// The bound: fold every tensor to a number, join the numbers and broadcast onto the input ("home"), then what is missing.
+// The bound: from the top down, fold each tensor until it can be broadcast to the one beneath, at last to the input; then
+// the program is again a tensor like the input ("home"), and what is missing follows.
+
+const std::vector<int>& Finisher::fold_sets(const Shape& shape) {
+    auto& sets = fold_sets_[static_cast<size_t>(shape.pattern())];
+    if (sets.empty()) sets = make_fold_sets(shape);
+    return sets;
+}
+
+// The fewest Fold primitives after which a shape can be broadcast to a target; `dims` becomes what to fold. A tensor
+// can't join itself: `same` asks for one at least.
+int Finisher::fewest_folds(const Shape& shape, const Shape& target, const Assignment& witness, bool same, int* dims) {
+    for (int slots : fold_sets(shape)) {
+        if (same && !slots) continue;
+        const Shape left = folded(shape, slots);
+        int prefix, suffix, a[2 * kSlots], b[2 * kSlots];
+        align(left, target, prefix, suffix);
+        const int n = left.dims(a), m = target.dims(b);
+        Size quotient;
+        for (int i = prefix; i < m - suffix; ++i) quotient *= target.sizes[b[i]];
+        for (int i = prefix; i < n - suffix; ++i) quotient /= left.sizes[a[i]];
+        if (!moves_.sites.at_least(substituted(quotient, witness), 1)) continue;
+        if (dims) *dims = slots;
+        Shape counted = shape;
+        for (int group = 0; group < 2; ++group) counted.present[group] = static_cast<uint8_t>(slots >> (group * kSlots) & 15);
+        return counted.folds();
+    }
+    return kImpossible;
+}
+
+// Primitives that bring the lowest tensors of the stack home, once the one on top of them has joined them.
+int Finisher::joins(const State& state, size_t left, const Assignment& witness) {
+    int steps = 0;
+    for (size_t i = left; i-- > 0;) {
+        const Node& node = state.nodes[static_cast<size_t>(state.stack[i])];
+        const Shape& target = i ? state.nodes[static_cast<size_t>(state.stack[i - 1])].shape : moves_.input;
+        steps += fewest_folds(node.shape, target, witness, false) + 1;
+    }
+    return steps;
+}
 
 bool Finisher::far_from_limits(const State& state) {
     if (!routes_.joins || !routes_.folding || state.limits.width < 2) return false;
+    if (moves_.options.budgets() &&
+        (moves_.missing(state) || state.weighted < moves_.options.min_weighted || !affordable(state)))
+        return false;
+    const size_t depth = state.stack.size();
     const Shape& top = state.top().shape;
     int steps = 0;
-    if (state.stack.size() > 1 || !(top == moves_.input) || state.stack[0] == 0) {
-        for (int tensor : state.stack) steps += state.nodes[static_cast<size_t>(tensor)].shape.folds() + 1;
+    if (depth > 1) {
+        const bool same = state.stack[depth - 2] == state.stack.back();
+        steps = fewest_folds(top, state.under().shape, state.system.witness, same) + 1 +
+                joins(state, depth - 1, state.system.witness);
+    } else if (!(top == moves_.input) || state.stack[0] == 0) {
+        steps = fewest_folds(top, moves_.input, state.system.witness, state.stack[0] == 0) + 1;
     }
-    const int reached = state.primitives + steps;
-    if (reached >= state.limits.max_primitives) return false;
-    if (moves_.options.budgets()) {
-        if (moves_.missing(state) || state.weighted < moves_.options.min_weighted || !affordable(state)) return false;
+    const bool reaches = std::any_of(state.stack.begin(), state.stack.end(), [&](int tensor) {
+        return moves_.reaches(state.nodes[static_cast<size_t>(tensor)].field);
+    });
+    return home_in_time(state.limits, state.primitives + steps, state.weighted, state.families, reaches);
+}
+
+bool Finisher::easily_after(const State& state, const Recipe& recipe, const Effect& effect, const System& system, size_t left) {
+    if (!routes_.joins || !routes_.folding || state.limits.width < 2) return false;
+    if (moves_.options.budgets() || moves_.options.receptive_pixels > 1) return false;
+    const Assignment& witness = effect.plain() ? state.system.witness : system.witness;
+    int steps = 0;
+    if (left) {
+        const Shape& under = state.nodes[static_cast<size_t>(state.stack[left - 1])].shape;
+        steps = fewest_folds(effect.shape, under, witness, false) + 1 + joins(state, left, witness);
+    } else if (!(effect.shape == moves_.input)) {
+        steps = fewest_folds(effect.shape, moves_.input, witness, false) + 1;
     }
-    return home_length(state, reached) <= state.limits.max_primitives;
+    return home_in_time(state.limits, state.primitives + 1 + steps, state.weighted + recipe.weighted,
+                        state.families | uint64_t{1} << recipe.family, true);
+}
+
+// Whether a kernel that is home after `reached` primitives can end in time with what is required.
+bool Finisher::home_in_time(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches) {
+    if (reached >= limits.max_primitives) return false;
+    State state = home(limits, reached, weighted, families, reaches);
+    const int parts[] = {reached, weighted, reaches, limits.min_primitives, limits.max_primitives, limits.width > 1};
+    const uint64_t missing = moves_.missing(state);
+    const uint64_t key = mix(mix(1, parts, sizeof parts), &missing, sizeof missing);
+    const auto known = homes_.find(key);
+    if (known != homes_.end()) return known->second;
+    const bool found = search(state, nullptr);
+    if (homes_.size() >= kHomes) homes_.clear();
+    return homes_[key] = found;
+}
+
+State Finisher::home(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches) const {
+    State home = moves_.start(limits);
+    home.light = true;
+    Node node = home.nodes[0];
+    constexpr int32_t everywhere = 1 << 20;
+    if (reaches) node.field = {-everywhere, everywhere, -everywhere, everywhere};
+    home.nodes.push_back(node);
+    home.stack = {1};
+    home.primitives = reached;
+    home.weighted = weighted;
+    home.families = families;
+    return home;
 }
 
 // Whether all primitives that still fit, without weights and as large as the largest tensor, surely keep the budgets.
@@ -89,40 +177,6 @@ bool Finisher::affordable(const State& state) const {
     return fits(moves_.input) && std::all_of(state.stack.begin(), state.stack.end(), [&](int tensor) {
                return fits(state.nodes[static_cast<size_t>(tensor)].shape);
            });
-}
-
-// The kernel's length if it is home after `reached` primitives and then meets what is required.
-int Finisher::home_length(const State& state, int reached) {
-    const bool reaches = std::any_of(state.stack.begin(), state.stack.end(), [&](int tensor) {
-        return moves_.reaches(state.nodes[static_cast<size_t>(tensor)].field);
-    });
-    const int parts[] = {reached, state.weighted, static_cast<int>(reaches), state.limits.min_primitives,
-                         state.limits.max_primitives};
-    const uint64_t missing = moves_.missing(state);
-    const uint64_t key = mix(mix(1, parts, sizeof parts), &missing, sizeof missing);
-    const auto known = homes_.find(key);
-    if (known != homes_.end()) return known->second;
-    std::vector<int> program;
-    int length = kImpossible;
-    if (plan(home(state, reached, reaches), program))
-        length = reached + static_cast<int>(std::count_if(program.begin(), program.end(),
-                                                          [this](int action) { return action < moves_.first_push; }));
-    if (homes_.size() >= kHomes) homes_.clear();
-    return homes_[key] = length;
-}
-
-State Finisher::home(const State& state, int reached, bool reaches) const {
-    State home = moves_.start(state.limits);
-    home.light = true;
-    Node node = home.nodes[0];
-    constexpr int32_t everywhere = 1 << 20;
-    if (reaches) node.field = {-everywhere, everywhere, -everywhere, everywhere};
-    home.nodes.push_back(node);
-    home.stack = {1};
-    home.primitives = reached;
-    home.weighted = state.weighted;
-    home.families = state.families;
-    return home;
 }
 
 // The search: guided by routes far from the end, exact for the last primitives.
@@ -238,6 +292,7 @@ bool Finisher::last(const State& state, std::vector<int>* program) {
     for (Table* table : moves_.tables(state, depth)) {
         for (int index : table->first) {
             const Recipe& recipe = table->recipes[static_cast<size_t>(index)];
+            if (!could_end(state, recipe, depth)) continue;
             if (moves_.apply(state, recipe, depth, after) != Refusal::none) continue;
             if (moves_.ending(*after) != Refusal::none) continue;
             if (program) program->push_back(recipe.action);
@@ -250,6 +305,12 @@ bool Finisher::last(const State& state, std::vector<int>* program) {
             finishes(moves_.after_push(state, tensor), moves_.first_push + tensor, program))
             return true;
     return false;
+}
+
+// Whether a primitive may make a tensor as large as the output: a cheap look before it is applied.
+bool Finisher::could_end(const State& state, const Recipe& recipe, int arity) {
+    if (state.system.variables + recipe.fresh > 0 || !moves_.balanced(state, recipe, arity)) return true;
+    return moves_.preview(state, recipe, arity, effect_, system_) == Refusal::none && effect_.shape.numel() == moves_.input.numel();
 }
 
 bool Finisher::every(const State& state, std::vector<int>* program) {
@@ -380,20 +441,10 @@ void Finisher::fold_toward(const State& state, const Shape& target, std::vector<
         there = true;
         return;
     }
-    const Shape& top = state.top().shape;
-    for (int dims : fold_sets(top)) {
-        const Shape left = folded(top, dims);
-        int prefix, suffix, a[2 * kSlots], b[2 * kSlots];
-        align(left, target, prefix, suffix);
-        const int n = left.dims(a), m = target.dims(b);
-        Size quotient;
-        for (int i = prefix; i < m - suffix; ++i) quotient *= target.sizes[b[i]];
-        for (int i = prefix; i < n - suffix; ++i) quotient /= left.sizes[a[i]];
-        if (!moves_.sites.at_least(substituted(quotient, state.system.witness), 1)) continue;
-        there = dims == 0;
-        if (dims) fold_first(top, dims, out);
-        return;
-    }
+    int dims = 0;
+    if (fewest_folds(state.top().shape, target, state.system.witness, false, &dims) == kImpossible) return;
+    there = dims == 0;
+    if (dims) fold_first(state.top().shape, dims, out);
 }
 
 // Fold the first of some dims, together with its pair where that is among them.

@@ -27,6 +27,9 @@ class Finisher {
 
     // Whether some program surely finishes the kernel from here.
     bool can_finish(const State& state);
+    // Whether some program surely finishes the kernel after a primitive, where that is easily seen: its result is to be
+    // on top of the `left` lowest tensors of the stack. Without budgets only.
+    bool easily_after(const State& state, const Recipe& recipe, const Effect& effect, const System& system, size_t left);
     // Such a program, the output left out; false if none is found.
     bool plan(const State& state, std::vector<int>& program);
 
@@ -38,13 +41,17 @@ class Finisher {
     static constexpr size_t kMemo = 1 << 16;
 
     bool far_from_limits(const State& state);
+    int joins(const State& state, size_t left, const Assignment& witness);
+    int fewest_folds(const Shape& shape, const Shape& target, const Assignment& witness, bool same, int* dims = nullptr);
+    const std::vector<int>& fold_sets(const Shape& shape);
+    bool home_in_time(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches);
     bool affordable(const State& state) const;
-    int home_length(const State& state, int reached);
-    State home(const State& state, int reached, bool reaches) const;
+    State home(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches) const;
 
     int needed(const State& state) const;
     bool search(const State& state, std::vector<int>* program);
     bool last(const State& state, std::vector<int>* program);
+    bool could_end(const State& state, const Recipe& recipe, int arity);
     bool guided(const State& state, std::vector<int>* program);
     bool every(const State& state, std::vector<int>* program);
     bool follow(const State& state, int action, std::vector<int>* program, bool& legal);
@@ -64,7 +71,10 @@ class Finisher {
     const Routes routes_;
     const int actions_, exact_;
     std::vector<Entry> memo_;
-    std::unordered_map<uint64_t, int> homes_;
+    Effect effect_;  // scratch
+    System system_;
+    std::unordered_map<uint64_t, bool> homes_;
+    std::vector<std::vector<int>> fold_sets_ = std::vector<std::vector<int>>(1 << 10);  // by pattern
 };
 
 }  // namespace canvas

@@ -53,13 +53,22 @@ Refusal Legality::refusal_in(Part& part, const Recipe& recipe, bool sensible) {
     }
     auto& known = part.kinds[static_cast<size_t>(recipe.kind)];
     if (known < 0) {
-        std::optional<State> after;
-        Refusal found = moves_.apply(state_, recipe, part.arity, after);
-        if (found == Refusal::none) found = certified(*after);
-        known = static_cast<int8_t>(found);
+        known = static_cast<int8_t>(kind_refusal(recipe, part.arity));
     }
     if (sensible && known == 0 && state_.remaining() == 1 && ends_pointlessly(recipe, part.arity)) return Refusal::pointless;
     return static_cast<Refusal>(known);
+}
+
+Refusal Legality::kind_refusal(const Recipe& recipe, int arity) {
+    if (const Refusal r = moves_.full(state_, arity, recipe.weighted); r != Refusal::none) return r;
+    if (moves_.balanced(state_, recipe, arity)) {  // most are settled without making the state afterwards
+        if (const Refusal r = moves_.preview(state_, recipe, arity, effect_, system_); r != Refusal::none) return r;
+        const size_t left = state_.stack.size() - static_cast<size_t>(arity);
+        if (finisher_.easily_after(state_, recipe, effect_, system_, left)) return Refusal::none;
+    }
+    std::optional<State> after;
+    const Refusal found = moves_.apply(state_, recipe, arity, after);
+    return found == Refusal::none ? certified(*after) : found;
 }
 
 // Whether only the output can follow a primitive, and it makes no sense.

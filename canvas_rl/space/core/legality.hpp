@@ -69,8 +69,11 @@ class Legality {
         std::vector<int8_t> kinds;  // the refusal of each kind, -1: not asked yet
     };
     Part* part(int action);
+    Refusal kind_refusal(const Recipe& recipe, int arity);
     Refusal refusal_in(Part& part, const Recipe& recipe, bool sensible);
     std::vector<Part> parts_;
+    Effect effect_;  // scratch
+    System system_;
     std::vector<std::pair<uint64_t, Refusal>> pushes_;
     int way_out_ = -2;  // the one action that is legal although it makes no sense; -1: none, -2: not asked yet
     int any_sensible_ = -1;  // whether an action is legal that makes sense; -1: not asked yet

@@ -137,7 +137,6 @@ Refusal Moves::evaluate(const State& state, const Recipe& recipe, int arity, con
 
 Refusal Moves::extend(const State& state, const Effect& effect, System& system) {
     const int known = state.system.variables, fresh = effect.recipe->fresh;
-    if (known + fresh > kVariables) return Refusal::variables;
     system = state.system;
     bool holds = fresh == 0;
     for (const auto& constraint : effect.constraints) {
@@ -157,10 +156,25 @@ Refusal Moves::extend(const State& state, const Effect& effect, System& system) 
     return system.all_fit(sites) ? Refusal::none : Refusal::activation;
 }
 
+Refusal Moves::preview(const State& state, const Recipe& recipe, int arity, Effect& effect, System& system) {
+    if (recipe.group_count && state.group_count && recipe.group_count != state.group_count) return Refusal::group_count;
+    if (state.system.variables + recipe.fresh > kVariables) return Refusal::variables;
+    Size fresh[kLargestFresh];
+    for (int i = 0; i < recipe.fresh; ++i) fresh[i] = unit(state.system.variables + i);
+    effect.clear();
+    if (const Refusal r = evaluate(state, recipe, arity, fresh, effect); r != Refusal::none) return r;
+    return effect.plain() ? Refusal::none : extend(state, effect, system);
+}
+
+bool Moves::balanced(const State& state, const Recipe& recipe, int arity) const {
+    if (!recipe.has_equation) return true;
+    const Inputs inputs(state, recipe, arity, view[static_cast<size_t>(recipe.action)]);
+    return recipe.left.at(inputs.at) == recipe.right.at(inputs.at);
+}
+
 Refusal Moves::apply(const State& given, const Recipe& wanted, int arity, std::optional<State>& after) {
     const Refusal refusal = full(given, arity, wanted.weighted);
     if (refusal != Refusal::none) return refusal;
-    if (wanted.group_count && given.group_count && wanted.group_count != given.group_count) return Refusal::group_count;
 
     const State* state = &given;
     const Recipe* recipe = &wanted;
@@ -178,15 +192,11 @@ Refusal Moves::apply(const State& given, const Recipe& wanted, int arity, std::o
             if (!recipe) return Refusal::shape;
         }
     }
-    Size fresh[kLargestFresh];
-    if (state->system.variables + recipe->fresh > kVariables) return Refusal::variables;
-    for (int i = 0; i < recipe->fresh; ++i) fresh[i] = unit(state->system.variables + i);
     Effect effect;
-    if (const Refusal r = evaluate(*state, *recipe, arity, fresh, effect); r != Refusal::none) return r;
     System system;
-    const bool plain = effect.constraints.empty() && effect.volumes.empty() && recipe->fresh == 0;
-    if (!plain)
-        if (const Refusal r = extend(*state, effect, system); r != Refusal::none) return r;
+    if (const Refusal r = preview(*state, *recipe, arity, effect, system); r != Refusal::none) return r;
+    const bool plain = effect.plain();
+    const int known = state->system.variables;
 
     after = solved ? std::move(*solved) : given;
     State& next = *after;
@@ -205,7 +215,7 @@ Refusal Moves::apply(const State& given, const Recipe& wanted, int arity, std::o
     if (!next.light) node.facts = book.facts(recipe->id, operands(next, arity));
     node.fresh = static_cast<int16_t>(next.fresh.size());
     node.fresh_count = static_cast<int16_t>(recipe->fresh);
-    next.fresh.insert(next.fresh.end(), fresh, fresh + recipe->fresh);
+    for (int i = 0; i < recipe->fresh; ++i) next.fresh.push_back(unit(known + i));
     const bool moved = !plain && system.witness != next.system.witness;
     if (!plain) next.system = std::move(system);
     next.stack.resize(next.stack.size() - static_cast<size_t>(arity));

@@ -47,6 +47,15 @@ struct Effect {
     std::vector<Constraint> constraints;
     std::vector<Volume> volumes;
     std::vector<Size> flops, weights;
+
+    // Whether it leaves what is known of the free sizes as it is.
+    bool plain() const { return constraints.empty() && volumes.empty() && recipe->fresh == 0; }
+    void clear() {
+        constraints.clear();
+        volumes.clear();
+        flops.clear();
+        weights.clear();
+    }
 };
 
 class Moves {
@@ -63,6 +72,11 @@ class Moves {
 
     // The state after a primitive, or why there is none. Whether it makes sense is not asked here.
     Refusal apply(const State& state, const Recipe& recipe, int arity, std::optional<State>& after);
+    // What a primitive that needs no equation solved would add, and the system afterwards (left alone if the effect is
+    // plain); budgets are not looked at.
+    Refusal preview(const State& state, const Recipe& recipe, int arity, Effect& effect, System& system);
+    // Whether a recipe's equation, if it has one, holds already.
+    bool balanced(const State& state, const Recipe& recipe, int arity) const;
     // The tables for the tensors on top of the stack: one operand first, then two, one table a view.
     std::vector<Table*> tables(const State& state, int arity);
     // A template's recipe for the tensors on top of the stack, null if its rule refuses them.

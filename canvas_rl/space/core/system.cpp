@@ -83,6 +83,7 @@ const std::vector<Witnesses::Value>& Witnesses::domain(int variable, const std::
     });
     auto same = [](const Value& a, const Value& b) { return a.size == b.size; };
     values.erase(std::unique(values.begin(), values.end(), same), values.end());
+    domains_.reserve(kDomains);
     if (domains_.size() < kDomains) domains_.emplace_back();
     auto& place = domains_[next_++ % kDomains];
     place = {std::move(factors), std::move(values)};
@@ -93,8 +94,8 @@ const std::vector<Witnesses::Value>& Witnesses::domain(int variable, const std::
 struct Witnesses::Search {
     const Sites& sites;
     std::vector<int> order;
-    std::vector<std::vector<Value>> domains;
-    std::vector<std::vector<Constraint>> due;
+    std::vector<const std::vector<Value>*> domains;
+    std::vector<std::vector<const Constraint*>> due;
     Assignment& chosen;
     int& tries;
 
@@ -103,11 +104,11 @@ struct Witnesses::Search {
     }
     bool descend(size_t depth) {
         if (depth == order.size()) return true;
-        for (const auto& value : domains[depth]) {
+        for (const auto& value : *domains[depth]) {
             if (--tries < 0) return false;
             chosen[order[depth]] = value.size;
             const auto& constraints = due[depth];
-            if (std::all_of(constraints.begin(), constraints.end(), [this](const Constraint& c) { return holds(c); }) &&
+            if (std::all_of(constraints.begin(), constraints.end(), [this](const Constraint* c) { return holds(*c); }) &&
                 descend(depth + 1))
                 return true;
         }
@@ -121,7 +122,7 @@ bool Witnesses::backtrack(System& system, Variables searched, int& tries) {
     for (int v = 0; v < system.variables; ++v) {
         if (!(searched >> v & 1)) continue;
         search.order.push_back(v);
-        search.domains.push_back(domain(v, system.constraints));
+        search.domains.push_back(&domain(v, system.constraints));
         search.due.emplace_back();
     }
     for (const auto& constraint : system.constraints) {
@@ -129,7 +130,7 @@ bool Witnesses::backtrack(System& system, Variables searched, int& tries) {
         if (!own) continue;
         const int newest = 31 - __builtin_clz(own);
         const auto depth = std::find(search.order.begin(), search.order.end(), newest) - search.order.begin();
-        search.due[static_cast<size_t>(depth)].push_back(constraint);
+        search.due[static_cast<size_t>(depth)].push_back(&constraint);
     }
     if (!search.descend(0)) return false;
     system.witness = chosen;
@@ -137,6 +138,23 @@ bool Witnesses::backtrack(System& system, Variables searched, int& tries) {
 }
 
 bool Witnesses::find(System& system, int known, int most_tries) {
+    if (most_tries != kTries) return search(system, known, most_tries);
+    uint64_t key = mix(static_cast<uint64_t>(system.variables) << 8 | static_cast<uint64_t>(known), system.witness.data(),
+                       static_cast<size_t>(known) * sizeof(Size));
+    for (const auto& constraint : system.constraints) {
+        key = mix(key, &constraint.size, sizeof constraint.size);
+        key = mix(key, &constraint.least, sizeof constraint.least);
+    }
+    Found& found = memo_[key % kMemo];
+    if (found.key != key) {
+        const bool exists = search(system, known, most_tries);
+        found = {key, exists, system.witness};
+    }
+    if (found.exists) system.witness = found.witness;
+    return found.exists;
+}
+
+bool Witnesses::search(System& system, int known, int most_tries) {
     const Variables missing = ((1u << system.variables) - 1) & ~((1u << known) - 1);
     Variables searched = missing;
     bool violated = false;

@@ -73,14 +73,15 @@ constexpr int kTries = 400;
 // Finds witnesses; the domains of variables that it made last are kept.
 class Witnesses {
    public:
-    explicit Witnesses(const Sites& sites) : sites_(sites) {}
+    explicit Witnesses(const Sites& sites) : sites_(sites), memo_(kMemo) {}
 
     struct Value {
         Size size;
         Values integers;
     };
     // Values that a variable may take: small powers of two and shares of C, times what the constraints divide it by;
-    // all integers of at least 2 at every site, smallest first. The reference holds until the next call.
+    // all integers of at least 2 at every site, smallest first. The reference holds until as many more
+    // calls as a system has variables.
     const std::vector<Value>& domain(int variable, const std::vector<Constraint>& constraints);
 
     // Makes the witness of a system meet every constraint, near the present one, whose first `known` variables are
@@ -89,10 +90,19 @@ class Witnesses {
 
    private:
     struct Search;
+    struct Found {
+        uint64_t key = 0;
+        bool exists = false;
+        Assignment witness;
+    };
+    static constexpr size_t kMemo = 1 << 12;
+
+    bool search(System& system, int known, int most_tries);
     bool backtrack(System& system, Variables searched, int& tries);
     const Sites& sites_;
     std::vector<std::pair<std::vector<Size>, std::vector<Value>>> domains_;
     size_t next_ = 0;
+    std::vector<Found> memo_;
 };
 
 }  // namespace canvas
