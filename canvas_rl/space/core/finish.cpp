@@ -8,7 +8,7 @@ namespace {
 
 constexpr int kImpossible = 1 << 20;  // primitives
 constexpr size_t kHomes = 1 << 16;
-constexpr int kBranches = 2, kBranchingDepth = 5;
+constexpr int kBranches = 2, kBranchingDepth = 3;
 
 // Sets of dims to fold, those that cost the fewest primitives first, kernel dims before others.
 std::vector<int> make_fold_sets(const Shape& shape) {
@@ -52,7 +52,9 @@ bool Finisher::can_finish(const State& state) { return far_from_limits(state) ||
 
 bool Finisher::plan(const State& state, std::vector<int>& program) {
     program.clear();
-    if (!search(compact(state, true), &program)) return false;
+    State light = state;  // all tensors, so that the program's pushes name them
+    light.light = true;
+    if (!search(light, &program)) return false;
     std::reverse(program.begin(), program.end());
     return true;
 }
@@ -117,6 +119,16 @@ bool Finisher::far_from_limits(const State& state) {
         return moves_.reaches(state.nodes[static_cast<size_t>(tensor)].field);
     });
     return home_in_time(state.limits, state.primitives + steps, state.weighted, state.families, reaches);
+}
+
+bool Finisher::easily_after_push(const State& state, int tensor) {
+    if (!routes_.joins || !routes_.folding) return false;
+    if (moves_.options.budgets() || moves_.options.receptive_pixels > 1) return false;
+    const Assignment& witness = state.system.witness;
+    const Shape& shape = state.nodes[static_cast<size_t>(tensor)].shape;
+    const int steps = fewest_folds(shape, state.top().shape, witness, tensor == state.stack.back()) + 1 +
+                      joins(state, state.stack.size(), witness);
+    return home_in_time(state.limits, state.primitives + steps, state.weighted, state.families, true);
 }
 
 bool Finisher::easily_after(const State& state, const Recipe& recipe, const Effect& effect, const System& system, size_t left) {
@@ -195,11 +207,6 @@ State Finisher::compact(const State& state, bool keep_all) {
         light.spent[i] = state.spent[i];
         if (!light.spent[i].empty()) light.costs[i] = state.costs[i];
     }
-    if (keep_all) {
-        light.nodes = state.nodes;
-        light.stack = state.stack;
-        return light;
-    }
     std::vector<int> moved(state.nodes.size(), -1);
     moved[0] = 0;
     light.nodes.push_back(state.nodes[0]);
@@ -210,6 +217,13 @@ State Finisher::compact(const State& state, bool keep_all) {
             light.nodes.push_back(state.nodes[static_cast<size_t>(tensor)]);
         }
         light.stack.push_back(place);
+    }
+    if (!keep_all) return light;
+    for (const auto& node : state.nodes) {  // one of each other shape that could be pushed
+        const bool known = std::any_of(light.nodes.begin(), light.nodes.end(), [&](const Node& kept) {
+            return kept.shape == node.shape && std::memcmp(&kept.field, &node.field, sizeof(Field)) == 0;
+        });
+        if (!known) light.nodes.push_back(node);
     }
     return light;
 }
@@ -300,10 +314,16 @@ bool Finisher::last(const State& state, std::vector<int>* program) {
         }
     }
     if (depth == 2) return false;
-    for (int tensor = 0; tensor < static_cast<int>(state.nodes.size()); ++tensor)
-        if (moves_.refused_push(state, tensor) == Refusal::none &&
-            finishes(moves_.after_push(state, tensor), moves_.first_push + tensor, program))
-            return true;
+    State pushed = state;
+    pushed.pushed = true;
+    pushed.stack.push_back(0);
+    for (int tensor = 0; tensor < static_cast<int>(state.nodes.size()); ++tensor) {
+        if (moves_.refused_push(state, tensor) != Refusal::none) continue;
+        pushed.stack.back() = tensor;
+        if (!last(pushed, program)) continue;
+        if (program) program->push_back(moves_.first_push + tensor);
+        return true;
+    }
     return false;
 }
 

@@ -31,7 +31,7 @@ class Finisher {
     // on top of the `left` lowest tensors of the stack. Without budgets only.
     bool easily_after(const State& state, const Recipe& recipe, const Effect& effect, const System& system, size_t left);
     // Such a program, the output left out; false if none is found.
-    bool plan(const State& state, std::vector<int>& program);
+    bool plan(const State& state, std::vector<int>& program);    bool easily_after_push(const State& state, int tensor);
 
    private:
     struct Entry {

@@ -88,7 +88,8 @@ Refusal Legality::push_refusal(int tensor) {
     if (moves_.options.receptive_pixels > 1) key = mix(key, &node.field, sizeof node.field);
     for (const auto& [known, verdict] : pushes_)
         if (known == key) return verdict;
-    pushes_.emplace_back(key, certified(moves_.after_push(state_, tensor)));
+    const bool easy = finisher_.easily_after_push(state_, tensor);
+    pushes_.emplace_back(key, easy ? Refusal::none : certified(moves_.after_push(state_, tensor)));
     return pushes_.back().second;
 }
 
