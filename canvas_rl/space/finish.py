@@ -33,7 +33,7 @@ class Finisher:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self._routes = Routes(machine)
-        self._bound_holds = bool(self._routes.joins) and self._routes.can_fold
+        self._bound_holds = bool(self._routes.plain_joins) and self._routes.can_fold
         self._branches: Memo[Branch] = Memo(_BRANCHES)
         self._home_totals: Memo[int] = Memo(_HOMES)
         self._home_facts = Facts(wide=True, offset=frozenset(machine.input.shape.dims()))
@@ -51,6 +51,8 @@ class Finisher:
     def far_from_limits(self, state: State) -> bool:
         """Whether the bound alone says that the kernel can be finished."""
         if not self._bound_holds or state.limits.width < 2:
+            return False
+        if any(state.facts[tensor].negated for tensor in state.stack):  # some joins would be pointless
             return False
         steps = self._steps_home(state)
         reached = state.primitives + steps

@@ -26,6 +26,7 @@ class Routes:
         self._fold_names = {name: index for name, index in names.items() if name.startswith("fold(")}
         self._by_family = {family: machine.actions.of_family(family) for family in machine.actions.families}
         self.joins = self._of(*ARITHMETIC)
+        self.plain_joins = self._of("BAdd", "BSub", "BMul")
         self._joins_into = {label: self._ending(self.joins, f"({label})") for label in ("under->top", "top->under")}
         self._bmm, self._unary, self._group_fold = self._of("BMM"), self._of(*_KEEP_SHAPE), self._of("Group", "Fold")
         self._push_zero = tuple(self._of_names("push(0)")) if self.joins or self._bmm else ()
