@@ -21,7 +21,7 @@ from canvas_rl.space import SearchSpace
 from canvas_rl.symbolic.site import Site
 
 EXAMPLES = int(os.environ.get("CANVAS_RL_EXAMPLES", "200"))
-SPACES = 60 if EXAMPLES <= 1000 else 400
+SPACES = 60 if EXAMPLES <= 1000 else 150
 FAMILIES = ("fc", "conv", "mix", "scale", "unfold", "fold", "group", "shift", "softmax", "badd", "bmul", "bmm", "sin")
 LARGEST_ACTIVATION = 128 * 4 * 20_000
 
