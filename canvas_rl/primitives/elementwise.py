@@ -82,7 +82,7 @@ _REMEMBERED = dict.fromkeys(("relu", "sigmoid", "tanh", "exp"), "increasing") | 
 }
 _SIGN_BLIND = ("abs", "sqrt", "square")
 _INCREASING = ("sigmoid", "tanh", "exp")
-_ODD = ("tanh", "sin")
+ODD = ("tanh", "sin")
 _SMOOTH = ("gelu", "sigmoid", "tanh", "exp", "sin")
 
 
@@ -132,8 +132,8 @@ class Elementwise(Primitive):
             small=known.small and name not in ("exp", "sigmoid"),
             flat=known.flat,
             clipped=-1 if name == "relu" else known.clipped if name in _INCREASING or known.sign > 0 else 0,
-            negated=known.negated and name in _ODD,
-            signed=known.signed and name in _ODD,
+            negated=known.negated and name in ODD,
+            signed=known.signed and name in ODD,
             normalised=known.normalised if known.flat and name in _SMOOTH else NO_DIMS,
             wide=known.wide,
             regrouped=known.regrouped,
