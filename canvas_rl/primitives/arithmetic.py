@@ -10,7 +10,7 @@ import numpy as np
 from canvas_rl.errors import GraphError, shown
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, require
 from canvas_rl.primitives.emission import Scope, reshaped
-from canvas_rl.primitives.facts import NO_DIMS, Dims, Facts, Reason
+from canvas_rl.primitives.facts import MOST_GROWTH, NO_DIMS, Dims, Facts, Reason
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.symbolic.constraints import Constraint
 from canvas_rl.symbolic.shape import Shape
@@ -98,16 +98,41 @@ class Arithmetic(Primitive):
 
     def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
         lhs, rhs = operands
+        both, product = lhs.small and rhs.small, self.operation == "mul"
+        growth = lhs.growth + rhs.growth if product else max(lhs.growth, rhs.growth)
         return Facts(
             sign=_SIGNS[self.operation](lhs.sign, rhs.sign),
-            steep=lhs.steep or rhs.steep,
+            growth=min(growth, MOST_GROWTH),
+            small=lhs.small or rhs.small if product else both,
+            flat=lhs.flat and rhs.flat,
             offset=self._repeated(inputs) if self.operation in ("add", "sub") else NO_DIMS,
             wide=rhs.wide,
         )
 
     def pointless(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> str | None:
-        opposite = operands[0].sign * operands[1].sign < 0
-        return Reason.ONE_SIDE if opposite and self.operation in ("max", "min") else None
+        lhs, rhs = operands
+        if any(
+            self._flattened(group, shape) for k, shape in zip(operands, inputs, strict=True) for group in k.regrouped
+        ):
+            return Reason.GROUP_UNUSED
+        if self.operation in ("add", "sub"):
+            return Reason.NEG_OPERAND if lhs.negated or rhs.negated else None
+        if self.operation == "mul":
+            return None
+        if lhs.negated and rhs.negated:
+            return Reason.NEG_OPERAND
+        if {lhs.leaning, rhs.leaning} == {1, -1}:
+            return Reason.ONE_SIDE
+        for small, other in ((lhs, rhs), (rhs, lhs)):
+            if small.small and other.leaning and not other.small:
+                return Reason.SMALL_SIDE
+        return None
+
+    def _flattened(self, group: int, shape: Shape) -> bool:
+        """Whether the channels of a group of an operand are one dim as far as the alignment is concerned."""
+        dims = shape.dims()
+        channels = [place for place, dim in enumerate(dims) if dim.group == group and dim.slot in ("G", "C")]
+        return all(self.prefix <= place < len(dims) - self.suffix for place in channels)
 
     def _repeated(self, inputs: tuple[Shape, ...]) -> Dims:
         """Dims of the output along which lhs is the same everywhere, as far as can be said without sizes."""

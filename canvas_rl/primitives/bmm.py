@@ -9,9 +9,10 @@ import numpy as np
 
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, require
 from canvas_rl.primitives.emission import Scope, reshaped, root
-from canvas_rl.primitives.facts import Facts, Reason
+from canvas_rl.primitives.facts import MOST_GROWTH, Facts, Reason, summed
 from canvas_rl.primitives.receptive import Field
 from canvas_rl.primitives.reference import Array, Calculation
+from canvas_rl.primitives.softmax import unfit_for_softmax
 from canvas_rl.symbolic.shape import SLOTS, SPATIAL, Dim, Shape
 from canvas_rl.symbolic.size import Size, constant
 
@@ -64,17 +65,33 @@ class BMM(Primitive):
         return joined.everywhere(everywhere, everywhere)
 
     def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
-        lhs, rhs = operands
+        product = self._product(operands)
         if not self.softmax:
-            return Facts(sign=lhs.sign * rhs.sign, signed=lhs.signed or rhs.signed, steep=lhs.steep or rhs.steep)
+            return product
         second = inputs[1][1 - self.rhs]
         slots = (slot for slot in SLOTS[second.kind] if second.size(slot) is not None)
-        return Facts(sign=1, function="softmax", normalised=frozenset(Dim(1, slot) for slot in slots))
+        return Facts(sign=1, small=True, flat=True, normalised=frozenset(Dim(1, slot) for slot in slots))
 
     def pointless(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> str | None:
         contracted = (self.lhs, self.rhs)
-        unused = any(group in known.regrouped for group, known in zip(contracted, operands, strict=True))
-        return Reason.GROUP_UNUSED if unused else None
+        if any(group in known.regrouped for group, known in zip(contracted, operands, strict=True)):
+            return Reason.GROUP_UNUSED
+        if not self.softmax:
+            return None
+        if not inputs[1][1 - self.rhs].present():
+            return Reason.SOFTMAX_OF_ONE
+        return unfit_for_softmax(self._product(operands))
+
+    @staticmethod
+    def _product(operands: tuple[Facts, ...]) -> Facts:
+        lhs, rhs = operands
+        return Facts(
+            sign=lhs.sign * rhs.sign,
+            growth=min(summed(lhs.growth + rhs.growth), MOST_GROWTH),
+            small=lhs.small or rhs.small,
+            flat=lhs.flat and rhs.flat,
+            signed=lhs.signed or rhs.signed,
+        )
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         left, right = work.matrix(0, values[0]), work.matrix(1, values[1])

@@ -10,7 +10,7 @@ import numpy as np
 
 from canvas_rl.primitives.base import Family, FamilyContext, Fresh, Primitive, Template, Typed, Weight, require
 from canvas_rl.primitives.emission import Scope, reshaped
-from canvas_rl.primitives.facts import NO_DIMS, Facts, Reason, channel_dims, within
+from canvas_rl.primitives.facts import NO_DIMS, Facts, Reason, channel_dims, summed, within
 from canvas_rl.primitives.fc import channel_groups, taken_over
 from canvas_rl.primitives.receptive import Field
 from canvas_rl.primitives.reference import Array, Calculation, neighbour
@@ -90,9 +90,10 @@ class Convolution(Primitive):
         known, made = operands[0], frozenset((Dim(0, "C"),))
         dense = not self.depthwise and channel_dims(inputs[0]) == made
         return Facts(
-            steep=known.steep,
+            growth=summed(known.growth),
+            small=known.small,
+            flat=known.flat,
             signed=True,
-            rolled=known.rolled & made if self.depthwise else NO_DIMS,
             absorbs=made,
             dense=made if dense else NO_DIMS,
             wide=known.wide if self.depthwise else self.out is CHANNELS,

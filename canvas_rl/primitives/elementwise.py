@@ -11,7 +11,7 @@ import numpy as np
 from canvas_rl.errors import GraphError, shown
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed
 from canvas_rl.primitives.emission import Scope
-from canvas_rl.primitives.facts import Facts, Reason
+from canvas_rl.primitives.facts import MOST_GROWTH, NO_DIMS, Facts, Reason
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.symbolic.shape import Shape
 from canvas_rl.symbolic.size import Size, constant
@@ -77,8 +77,30 @@ FUNCTIONS = {
     "sqrt": Function("Sqrt", "({t}.abs() + 1e-12).sqrt()", _sqrt, 3),
     "square": Function("Sqr", "{t}.square()", _one(np.square), 1),
 }
-_REMEMBERED = ("relu", "sigmoid", "tanh", "exp", "abs", "sqrt", "square")
+_REMEMBERED = dict.fromkeys(("relu", "sigmoid", "tanh", "exp"), "increasing") | {
+    n: n for n in ("abs", "sqrt", "square")
+}
 _SIGN_BLIND = ("abs", "sqrt", "square")
+_INCREASING = ("sigmoid", "tanh", "exp")
+ODD = ("tanh", "sin")
+_SMOOTH = ("gelu", "sigmoid", "tanh", "exp", "sin")
+
+
+def _negative(known: Facts) -> Facts:
+    lean = known.lean if known.lean == 2 else -known.lean
+    clipped, negated = -known.clipped, not known.negated
+    return replace(known, sign=-known.sign, lean=lean, clipped=clipped, negated=negated, function="", folded=None)
+
+
+def _growth(function: str, known: Facts) -> int:
+    """How fast the values of a function grow."""
+    if known.flat or FUNCTIONS[function].bounded:
+        return 0
+    if function == "square":
+        return min(known.growth + 1, MOST_GROWTH)
+    if function == "exp":
+        return 0 if known.sign < 0 else 2
+    return known.growth - 1 if function == "sqrt" and known.growth in (1, 3) else known.growth
 
 
 @dataclass(frozen=True)
@@ -98,15 +120,21 @@ class Elementwise(Primitive):
         return (constant(FUNCTIONS[self.function].flops) * out.numel(),)
 
     def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
-        known, function = operands[0], FUNCTIONS[self.function]
-        if self.function == "neg":
-            return replace(known, sign=-known.sign, function="", negated=not known.negated, folded=None)
+        known, name = operands[0], self.function
+        if name == "neg":
+            return _negative(known)
+        sign = FUNCTIONS[name].sign
         return Facts(
-            sign=function.sign if function.sign is not None else known.sign,
-            function=self.function if self.function in _REMEMBERED else "",
-            steep=self.function == "exp" or (known.steep and not function.bounded),
-            signed=known.signed and self.function in ("tanh", "sin"),
-            rolled=known.rolled,
+            sign=known.sign if sign is None else sign,
+            lean=known.lean if sign is None else 0,
+            function=_REMEMBERED.get(name, ""),
+            growth=_growth(name, known),
+            small=known.small and name not in ("exp", "sigmoid"),
+            flat=known.flat,
+            clipped=-1 if name == "relu" else known.clipped if name in _INCREASING or known.sign > 0 else 0,
+            negated=known.negated and name in ODD,
+            signed=known.signed and name in ODD,
+            normalised=known.normalised if known.flat and name in _SMOOTH else NO_DIMS,
             wide=known.wide,
             regrouped=known.regrouped,
         )
@@ -117,7 +145,9 @@ class Elementwise(Primitive):
             return Reason.NOTHING_TO_CLIP
         if self.function == "relu" and known.sign < 0:
             return Reason.ALL_CLIPPED
-        if self.function == "exp" and known.steep and known.sign >= 0:
+        if self.function in ("relu", "abs") and known.lean and not known.sign:
+            return Reason.ONE_SIGN
+        if self.function == "exp" and known.growth and known.sign >= 0:
             return Reason.OVERFLOW
         if self.function == "neg":
             return self._negation(known)

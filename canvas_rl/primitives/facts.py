@@ -24,22 +24,28 @@ class Reason(StrEnum):
     SIGN_BEFORE = "weights came before: they can have the other sign themselves"
     ABS_INSIDE = "it takes the absolute value itself: leave the Abs out"
     ROOT_OF_SQUARE = "the square root of a square, or the square of a square root, is Abs"
-    OVERFLOW = "it would grow beyond all bounds"
+    ONE_SIGN = "all elements are likely to have one sign: it would change nothing or leave nothing"
+    OVERFLOW = "its operand grows so fast that the result would overflow"
     FOLD_FIRST = "the maximum of an increasing function is the function of the maximum: fold first"
     FOLD_PAIR = "one Fold over the pair does both"
-    ADDS_UP = "it averages a softmax over its own dims: the result does not depend on the input"
+    TOP_WINS = "many elements have the greatest value there is: the maximum would be that everywhere"
+    ADDS_UP = "it averages a softmax over its own dims: the result does not depend on the input, or hardly"
     ROLLED_ALREADY = "these dims were rolled before: one Shift of each dim is enough"
     ROLL_IN_WEIGHT = "a Shift along its channels came before: the weight can be permuted instead"
     ROLL_BEFORE = "weights came before: they can be permuted instead"
     SOFTMAX_CANCELS = "what was added is the same along this dim: the softmax cancels it"
-    SOFTMAX_TWICE = "a softmax of a softmax is almost uniform"
+    SOFTMAX_FLAT = "a softmax came before and made elements small or alike: another one would be almost uniform"
+    SOFTMAX_PICKS = "its operand grows so fast that the softmax would pick one element, without a gradient"
+    SOFTMAX_OF_ONE = "nothing is left to take the softmax over"
     SCALE_IN_WEIGHT = "a Scale of what it contracts came before: its weight can take it over"
     SCALE_BEFORE = "weights came before: they can take the Scale over"
     SCALE_ORDER = "the same Scales can come in the other order"
     WEIGHT_IN_WEIGHT = "an FC from all channels to as many came before: this weight can take it over"
     WEIGHT_BEFORE = "weights came before: they can take over this one of as many channels"
     DROP_BEFORE = "weights made these dims: they can leave them out at once"
-    ONE_SIDE = "the signs say that one operand is never chosen"
+    ONE_SIDE = "the signs of the operands say that one of them is never chosen, or hardly ever"
+    SMALL_SIDE = "one operand is close to zero and the other has one sign: one of them is hardly ever chosen"
+    NEG_OPERAND = "a Neg came before an operand: without it, the opposite operation does the same"
     GROUP_UNUSED = "channels were split into groups, and the groups made no difference"
 
 
@@ -49,8 +55,13 @@ class Facts:
 
     Attributes:
         sign: 1 if no element is negative, -1 if none is positive, 0 if unknown.
-        function: the element-wise function whose values these are, perhaps rolled or regrouped since; or empty.
-        steep: whether elements grow exponentially.
+        lean: the sign that almost all elements are likely to have with fresh weights, 2 if it is one but not known
+            which, 0 if both signs occur.
+        function: `abs`, `sqrt`, `square` or `increasing` if that came right before; or empty.
+        growth: how fast elements grow with the input, from 0 (no faster) over 1 (its square) and 2 (its exponential).
+        small: whether elements are close to zero, because a softmax came before.
+        flat: whether elements hardly depend on the input, because a softmax came before.
+        clipped: 1 if many elements have the greatest value there is, -1 if many have the least, else 0.
         negated: whether a Neg could be left out if the sign of this tensor did not matter.
         signed: whether weights could be chosen so that this tensor had the other sign.
         normalised: dims over which the sum does not depend on the input.
@@ -66,8 +77,12 @@ class Facts:
     """
 
     sign: int = 0
+    lean: int = 0
     function: str = ""
-    steep: bool = False
+    growth: int = 0
+    small: bool = False
+    flat: bool = False
+    clipped: int = 0
     negated: bool = False
     signed: bool = False
     normalised: Dims = NO_DIMS
@@ -81,8 +96,19 @@ class Facts:
     regrouped: frozenset[int] = frozenset()
     folded: tuple[str, Dim] | None = None
 
+    @property
+    def leaning(self) -> int:
+        """`sign` where it is known, else `lean`."""
+        return self.sign or self.lean
+
 
 NOTHING = Facts()
+MOST_GROWTH = 3
+
+
+def summed(growth: int) -> int:
+    """The growth of sums of many elements: their tails are lighter."""
+    return max(growth - 1, 0)
 
 
 def apart(known: Dims, dims: Iterable[Dim]) -> Dims:

@@ -8,7 +8,7 @@ import numpy as np
 
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, Weight, require
 from canvas_rl.primitives.emission import Scope, reshaped
-from canvas_rl.primitives.facts import NO_DIMS, Dims, Facts, Reason, apart, channel_dims, within
+from canvas_rl.primitives.facts import NO_DIMS, Dims, Facts, Reason, apart, channel_dims, summed, within
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.symbolic.constraints import Constraint
 from canvas_rl.symbolic.shape import Dim, Group, Shape
@@ -59,11 +59,11 @@ class FC(Primitive):
         grouped, wide = Dim(0, "G") in channels, self.out is CHANNELS
         made = frozenset((_OUT,))
         return Facts(
-            steep=known.steep,
+            growth=summed(known.growth),
+            small=known.small,
+            flat=known.flat,
             signed=True,
             normalised=apart(known.normalised, channels),
-            offset=known.offset - channels,
-            rolled=known.rolled - channels,
             scaled=apart(known.scaled, channels),
             absorbs=made,
             dense=NO_DIMS if grouped else made,

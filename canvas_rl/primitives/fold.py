@@ -18,7 +18,7 @@ from canvas_rl.symbolic.shape import Dim, Shape
 from canvas_rl.symbolic.size import Size
 
 _METHODS = {"avg": "mean", "max": "amax"}
-_INCREASING = ("relu", "sigmoid", "tanh", "exp")
+_MANY = ("C", "H", "W")
 _PAIRS = tuple(map(set, PAIRS))
 
 
@@ -50,15 +50,15 @@ class Fold(Primitive):
     def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
         known, average = operands[0], self.kind == "avg"
         channels = any(dim.group == 0 and dim.slot in ("G", "C") for dim in self.dims)
-        left = known.offset.difference(self.dims)
         return Facts(
             sign=known.sign,
-            steep=known.steep,
+            lean=known.lean or int(not average and any(dim.slot in _MANY for dim in self.dims)),
+            growth=known.growth,
+            small=known.small,
+            flat=known.flat,
             negated=known.negated and average,
             signed=known.signed and average,
             normalised=known.normalised.difference(self.dims) if average else NO_DIMS,
-            offset=left if average or known.offset.issuperset(self.dims) else NO_DIMS,
-            rolled=known.rolled.difference(self.dims),
             scaled=apart(known.scaled, self.dims) if average else NO_DIMS,
             absorbs=known.absorbs.difference(self.dims) if average else NO_DIMS,
             dense=known.dense.difference(self.dims) if average else NO_DIMS,
@@ -73,7 +73,9 @@ class Fold(Primitive):
         normalised = known.normalised.intersection(inputs[0].dims())
         if self.kind == "avg" and normalised and normalised.issubset(self.dims):
             return Reason.ADDS_UP
-        if self.kind == "max" and known.function in _INCREASING:
+        if self.kind == "max" and known.clipped > 0:
+            return Reason.TOP_WINS
+        if self.kind == "max" and known.function == "increasing" and not normalised:
             return Reason.FOLD_FIRST
         if known.folded is not None and len(self.dims) == 1:
             kind, before = known.folded

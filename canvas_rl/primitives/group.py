@@ -53,6 +53,7 @@ class Group(Primitive):
             dense=split(known.dense, where),
             wide=known.wide and where != 0,
             regrouped=known.regrouped | {where},
+            function="",
             folded=None,
         )
 

@@ -21,7 +21,7 @@ from canvas_rl.primitives.base import (
     require,
 )
 from canvas_rl.primitives.emission import Scope, root
-from canvas_rl.primitives.facts import Facts, Reason, apart, channel_dims, untouched, within
+from canvas_rl.primitives.facts import Facts, Reason, apart, channel_dims, summed, untouched, within
 from canvas_rl.primitives.receptive import Field
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.primitives.selection import check_present, listed, selected, selections
@@ -68,11 +68,12 @@ class Mix(Primitive):
         known = operands[0]
         made = frozenset(dim for dim, size in zip(self.dims, self.new, strict=True) if size is not None)
         return Facts(
-            steep=known.steep,
+            lean=2 if known.leaning and known.flat and not known.small and not made else 0,
+            growth=summed(known.growth),
+            small=known.small,
+            flat=known.flat,
             signed=True,
             normalised=apart(known.normalised, self.dims),
-            offset=known.offset.difference(self.dims),
-            rolled=known.rolled.difference(self.dims),
             scaled=apart(known.scaled, self.dims),
             absorbs=made,
             dense=made,

@@ -18,7 +18,7 @@ from canvas_rl.symbolic.size import ONE, Size
 
 @dataclass(frozen=True)
 class Scale(Primitive):
-    """Multiply by a learned tensor over `dims`; it starts as ones."""
+    """Multiply by a learned tensor over `dims`; it starts normal, so that elements keep their mean square."""
 
     dims: tuple[Dim, ...]
 
@@ -38,9 +38,10 @@ class Scale(Primitive):
     def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
         known, dims = operands[0], frozenset(self.dims)
         return Facts(
-            steep=known.steep,
+            growth=known.growth,
+            small=known.small,
+            flat=known.flat,
             signed=True,
-            rolled=known.rolled,
             scaled=dims,
             absorbs=dims,
             dense=apart(known.dense, dims),
@@ -71,7 +72,7 @@ class Scale(Primitive):
         first = min(shape.axis(dim) for dim in self.dims)
         sizes = [s if d in self.dims else ONE for d, s in zip(shape.dims(), shape.sizes(), strict=True)][first - 1 :]
         scope.parameter(name, sizes)
-        scope.init.append(f"nn.init.ones_(self.{name})")
+        scope.init.append(f"nn.init.normal_(self.{name})")
         scope.assign(f"{scope.args[0]} * self.{name}")
 
     def describe(self) -> str:

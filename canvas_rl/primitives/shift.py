@@ -43,7 +43,7 @@ class Shift(Primitive):
     def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
         known = operands[0]
         regrouped = untouched(known.regrouped, self.dims)
-        return replace(known, rolled=known.rolled.union(self.dims), regrouped=regrouped, folded=None)
+        return replace(known, rolled=known.rolled.union(self.dims), regrouped=regrouped, function="", folded=None)
 
     def pointless(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> str | None:
         known = operands[0]

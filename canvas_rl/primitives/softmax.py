@@ -7,13 +7,20 @@ from typing import Any
 
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, json_dim
 from canvas_rl.primitives.emission import Scope
-from canvas_rl.primitives.facts import Facts, Reason, untouched
+from canvas_rl.primitives.facts import MOST_GROWTH, Facts, Reason, untouched
 from canvas_rl.primitives.receptive import Field
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.primitives.selection import SINGLE_DIMS, check_present
 from canvas_rl.symbolic.constraints import Constraint
 from canvas_rl.symbolic.shape import Dim, Shape
 from canvas_rl.symbolic.size import Size, constant
+
+
+def unfit_for_softmax(known: Facts) -> str | None:
+    """Why a softmax of such elements makes no sense, along whatever dim."""
+    if known.small or known.flat:
+        return Reason.SOFTMAX_FLAT
+    return Reason.SOFTMAX_PICKS if known.growth >= MOST_GROWTH else None
 
 
 @dataclass(frozen=True)
@@ -40,9 +47,9 @@ class Softmax(Primitive):
         known = operands[0]
         return Facts(
             sign=1,
-            function="softmax",
+            small=True,
+            flat=True,
             normalised=frozenset((self.dim,)),
-            rolled=known.rolled,
             wide=known.wide,
             regrouped=untouched(known.regrouped, (self.dim,)),
         )
@@ -51,7 +58,7 @@ class Softmax(Primitive):
         known = operands[0]
         if self.dim in known.offset:
             return Reason.SOFTMAX_CANCELS
-        return Reason.SOFTMAX_TWICE if known.function == "softmax" else None
+        return unfit_for_softmax(known)
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         return work.softmax(values[0], work.inputs[0].axis(self.dim))

@@ -11,13 +11,11 @@ import numpy as np
 from canvas_rl.errors import GraphError, shown
 from canvas_rl.primitives.base import Family, FamilyContext, Primitive, Template, Typed, require
 from canvas_rl.primitives.emission import Scope
-from canvas_rl.primitives.facts import Facts, apart
+from canvas_rl.primitives.facts import NO_DIMS, Facts, apart
 from canvas_rl.primitives.receptive import Field
 from canvas_rl.primitives.reference import Array, Calculation, neighbour
 from canvas_rl.symbolic.shape import Dim, Shape
 from canvas_rl.symbolic.size import Size, constant
-
-_KEEP_ZERO = ("relu", "tanh", "abs", "square")
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,10 @@ class Unfold(Primitive):
         known, along = operands[0], [Dim(1, axis) for axis in self.axes]
         return replace(
             known,
-            function=known.function if known.function in _KEEP_ZERO else "",
+            function="",
             offset=known.offset.difference(along),
-            rolled=known.rolled.difference(along),
+            rolled=NO_DIMS,
+            wide=False,
             scaled=apart(known.scaled, along),
             absorbs=apart(known.absorbs, along),
             dense=apart(known.dense, along),

@@ -10,6 +10,7 @@ has 200 examples, the same ones each time.
 import json
 import os
 import platform
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -44,10 +45,12 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if RECORD is None:
         return
+    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     record = {
         "command": "CANVAS_RL_EXAMPLES={} python -m pytest {}".format(
             os.environ.get("CANVAS_RL_EXAMPLES", "200"), " ".join(session.config.invocation_params.args)
         ),
+        "commit": git.stdout.strip(),
         "exit_status": int(exitstatus),
         "seconds": round(sum(float(str(row["seconds"])) for row in ROWS), 1),
         "environment": {

@@ -21,7 +21,7 @@ from canvas_rl.space import SearchSpace
 from canvas_rl.symbolic.site import Site
 
 EXAMPLES = int(os.environ.get("CANVAS_RL_EXAMPLES", "200"))
-SPACES = 60 if EXAMPLES <= 1000 else 400
+SPACES = 60 if EXAMPLES <= 1000 else 150
 FAMILIES = ("fc", "conv", "mix", "scale", "unfold", "fold", "group", "shift", "softmax", "badd", "bmul", "bmm", "sin")
 LARGEST_ACTIVATION = 128 * 4 * 20_000
 
@@ -86,8 +86,12 @@ def space(number: int) -> SearchSpace:
             continue
 
 
+@lru_cache(maxsize=2 * EXAMPLES)
 def draw(number: int, seed: int) -> Drawn:
-    """A kernel of a space at one of its sites, or, where it must run at any resolution, often at another one."""
+    """A kernel of a space at one of its sites, or, where it must run at any resolution, often at another one.
+
+    Kept, because hypothesis draws the same numbers for every property of a run.
+    """
     rng, chosen = np.random.default_rng([number, seed]), space(number)
     graph = chosen.sample(rng)
     site = graph.sites[rng.integers(len(graph.sites))]

@@ -5,10 +5,12 @@ How to run each property 10,000 times by hand stands in `conftest.py`.
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from zlib import crc32
 
 import numpy as np
+import pytest
 from drawing import EXAMPLES, Drawn, draw_sites, for_all, kernels
 
 from canvas_rl.config import SearchOptions
@@ -108,9 +110,28 @@ def same(one: KernelGraph, other: KernelGraph, rng: np.random.Generator) -> bool
     return False
 
 
+def short_space(sites: list[Site], families: Iterable[str], length: int) -> SearchSpace:
+    """A space of kernels so short that constructions repeat.
+
+    Raises:
+        EmptySpaceError: there is none.
+    """
+    options = SearchOptions(
+        allowed_filter=",".join(families),
+        num_primitive_range=(1, length),
+        num_max_width_range=(2, 2),
+        num_weighted_range=(0, 3),
+        max_weighted_ratio=1.0,
+        kernel_sizes=(3,),
+        dilated_sizes=(1,),
+        shift_sizes=(1,),
+        activation_limit=1 << 20,
+    )
+    return SearchSpace(sites, options)
+
+
 @lru_cache(maxsize=64)
-def short_space(number: int) -> SearchSpace:
-    """A space of kernels so short that constructions repeat."""
+def drawn_short_space(number: int) -> SearchSpace:
     rng = np.random.default_rng([number, 8])
     families = (
         "fc",
@@ -129,26 +150,30 @@ def short_space(number: int) -> SearchSpace:
     )
     joins = ("badd", "bsub", "bmul", "bmax")
     while True:
-        options = SearchOptions(
-            allowed_filter=",".join((*rng.choice(families, 3, replace=False), *rng.choice(joins, 2, replace=False))),
-            num_primitive_range=(1, 6),
-            num_weighted_range=(0, 3),
-            max_weighted_ratio=1.0,
-            kernel_sizes=(3,),
-            dilated_sizes=(1,),
-            shift_sizes=(1,),
-            activation_limit=1 << 20,
-        )
+        chosen = (*rng.choice(families, 3, replace=False), *rng.choice(joins, 2, replace=False))
         try:
-            return SearchSpace(draw_sites(rng), options)
+            return short_space(draw_sites(rng), chosen, 6)
         except EmptySpaceError:
             continue
 
 
-def test_kernels_with_one_hash_compute_the_same(tally: Counter[str]) -> None:
-    rng, kept = np.random.default_rng(EXAMPLES), dict[str, list[KernelGraph]]()
-    for sample in range(10 * EXAMPLES):
-        graph = short_space(sample % 20).sample(rng)
+def every_kernel(space: SearchSpace) -> Iterator[KernelGraph]:
+    """All that the mask allows."""
+    waiting = [space.start()]
+    while waiting:
+        state = waiting.pop()
+        for action in np.flatnonzero(space.mask(state)):
+            after = space.step(state, int(action))
+            if after.graph is None:
+                waiting.append(after)
+            else:
+                yield after.graph
+
+
+def check_buckets(graphs: Iterable[KernelGraph], tally: Counter[str]) -> None:
+    """Kernels with one hash must compute the same."""
+    rng, kept = np.random.default_rng(0), dict[str, list[KernelGraph]]()
+    for graph in graphs:
         tally["examples"] += 1
         written = kept.setdefault(graph.hash, [])
         if all(graph.nodes != other.nodes for other in written):
@@ -156,8 +181,21 @@ def test_kernels_with_one_hash_compute_the_same(tally: Counter[str]) -> None:
             if len(written) > 1:
                 tally["other constructions"] += 1
                 assert same(written[0], graph, rng), (written[0].program, graph.program)
-    tally["hashes"] = len(kept)
+    tally["hashes"] += len(kept)
     assert tally["other constructions"] > 0
+
+
+def test_kernels_with_one_hash_compute_the_same(tally: Counter[str]) -> None:
+    rng = np.random.default_rng(EXAMPLES)
+    check_buckets((drawn_short_space(sample % 20).sample(rng) for sample in range(10 * EXAMPLES)), tally)
+
+
+@pytest.mark.parametrize(
+    ("families", "length"),
+    [("fc,relu,badd", 4), ("scale,neg,bsub", 3), ("bmm,shift", 3), ("group,fc,bmul", 4), ("unfoldh,fold,bmax", 3)],
+)
+def test_of_all_kernels_of_a_small_space_those_with_one_hash_compute_the_same(families, length, tally: Counter[str]):
+    check_buckets(every_kernel(short_space([Site(6, 4, 3)], families.split(","), length)), tally)
 
 
 def test_the_comparison_tells_kernels_apart() -> None:
