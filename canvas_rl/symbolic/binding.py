@@ -1,6 +1,6 @@
 """Bindings: what a symbolic size is at every site of a network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from canvas_rl.symbolic.site import Site, check_sites
 from canvas_rl.symbolic.size import C, H, Size, W
@@ -26,15 +26,6 @@ class Binding:
         self.spatial_fixed = spatial_fixed
         self._values = [symbol_values(site) for site in self.sites]
         self._integers: dict[Size, tuple[int, ...] | None] = {}
-        self._remembered: dict[frozenset[Size], tuple[Size, ...]] = {}
-
-    def remember(self, key: frozenset[Size], make: Callable[[], tuple[Size, ...]]) -> tuple[Size, ...]:
-        """The sizes made for `key`, made at the first call."""
-        if key not in self._remembered:
-            if len(self._remembered) > 1 << 12:
-                self._remembered.clear()
-            self._remembered[key] = make()
-        return self._remembered[key]
 
     def integers(self, size: Size) -> tuple[int, ...] | None:
         """The size's integers, one a site, or None where it is no integer at some site."""
@@ -48,18 +39,6 @@ class Binding:
         """Whether the size is an integer of at least `least` at every site."""
         values = self.integers(size)
         return values is not None and min(values) >= least
-
-    def fractions(self, size: Size) -> tuple[tuple[int, int], ...]:
-        """Numerator and denominator at every site.
-
-        Where the spatial sizes are not fixed, H and W count 1, and a size divided by them has a denominator so large
-        that no integer comes of it.
-        """
-        if self.spatial_fixed:
-            return tuple(size.fraction(values) for values in self._values)
-        if any(symbol in (H, W) and exp < 0 for symbol, exp in size.exps):
-            return ((1, 1 << 62),) * len(self._values)
-        return tuple(size.fraction({**values, H: 1, W: 1}) for values in self._values)
 
     def _evaluate(self, size: Size) -> tuple[int, ...] | None:
         if not self.spatial_fixed and any(symbol in (H, W) and exp < 0 for symbol, exp in size.exps):

@@ -4,7 +4,7 @@ How to run each property 10,000 times by hand stands in `conftest.py`.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import product
 
@@ -12,8 +12,8 @@ from drawing import for_all
 from hypothesis import assume
 from hypothesis import strategies as st
 
+from canvas_rl.space._core import Algebra
 from canvas_rl.symbolic.binding import Binding, symbol_values
-from canvas_rl.symbolic.constraints import Constraint, domain, find_witness, holds, solve_linear
 from canvas_rl.symbolic.site import Site
 from canvas_rl.symbolic.size import FIRST_VARIABLE, Size
 
@@ -38,6 +38,11 @@ site_lists = st.lists(
 )
 
 
+def algebra(sites: Sequence[Site], spatial_fixed: bool = True) -> Algebra:
+    """The compiled arithmetic."""
+    return Algebra([(site.c, site.h or 1, site.w or 1) for site in dict.fromkeys(sites)], spatial_fixed, Size.of)
+
+
 def number(size: Size, values: dict[int, int]) -> Fraction:
     """The size from its definition: a coefficient times powers of symbols."""
     result = Fraction(size.num, size.den)
@@ -56,6 +61,9 @@ def test_products_quotients_and_equality(tally: Counter[str]) -> None:
         pairs = list(zip(everywhere(left), everywhere(right), strict=True))
         assert everywhere(left * right) == [a * b for a, b in pairs]
         assert everywhere(left / right) == [a / b for a, b in pairs]
+        compiled = algebra([Site(4, 6, 9)])
+        assert compiled.product(left, right) is left * right
+        assert compiled.quotient(left, right) is left / right
         assert everywhere(left.inverse()) == [1 / a for a, _ in pairs]
         assert (left is right) == (left == right) == ((left / right).exps == () and all(a == b for a, b in pairs))
 
@@ -65,6 +73,9 @@ def test_substitution(tally: Counter[str]) -> None:
     def check(size: Size, first: Size, second: Size) -> None:
         replaced = size.substitute({X1: first, X2: second})
         assert not set(replaced.variables()) & {X1, X2}
+        known = [Size.of(s.num, s.den, tuple(p for p in s.exps if p[0] != X0)) for s in (first, second)]
+        values_of = {X0: Size.of(2, 1, ((0, 1),)), X1: known[0], X2: known[1]}
+        assert algebra([Site(4, 6, 9)]).substitute(size, list(values_of.values())) is size.substitute(values_of)
         for values in GRID:
             moved: dict[int, Fraction | int] = {**values, X1: number(first, values), X2: number(second, values)}
             wanted = Fraction(size.num, size.den)
@@ -81,7 +92,7 @@ def test_integers_at_every_site(tally: Counter[str]) -> None:
         whole = all(value.denominator == 1 for value in found)
         assert binding.integers(size) == (tuple(map(int, found)) if whole else None)
         assert binding.at_least(size, least) == (whole and min(found) >= least)
-        assert [Fraction(*pair) for pair in binding.fractions(size)] == found
+        assert algebra(sites).integers(size) == (list(map(int, found)) if whole else None)
 
 
 def test_integers_at_any_resolution(tally: Counter[str]) -> None:
@@ -95,6 +106,7 @@ def test_integers_at_any_resolution(tally: Counter[str]) -> None:
             for w in (1, 2, 97)
         )
         assert (Binding(sites, spatial_fixed=False).integers(size) is not None) == always
+        assert (algebra(sites, spatial_fixed=False).integers(size) is not None) == always
 
 
 def test_a_solved_equation_has_its_only_solution(tally: Counter[str]) -> None:
@@ -103,7 +115,7 @@ def test_a_solved_equation_has_its_only_solution(tally: Counter[str]) -> None:
         assume(left is not right)
         exponents = {v: left.exponent(v) - right.exponent(v) for v in (X0, X1)}
         linear = [v for v, exp in exponents.items() if abs(exp) == 1]
-        solution = solve_linear(left, right)
+        solution = algebra([Site(4, 6, 9)]).solve(left, right)
         if solution is None:
             assert not linear
             return
@@ -118,42 +130,38 @@ def test_a_solved_equation_has_its_only_solution(tally: Counter[str]) -> None:
             assert found == ([int(solved)] if solved.denominator == 1 and solved < 50 else [])
 
 
-def searched(
-    constraints: Sequence[Constraint], variables: Sequence[int], binding: Binding
-) -> Iterable[dict[int, Size]]:
-    """Every assignment from the variables' domains that meets the constraints."""
-    domains = [domain(variable, constraints, binding) for variable in variables]
-    for values in product(*domains):
-        chosen = dict(zip(variables, values, strict=True))
-        if all(
-            number(c.size.substitute(chosen), symbol_values(site)).denominator == 1
-            and number(c.size.substitute(chosen), symbol_values(site)) >= c.least
-            for c in constraints
-            for site in binding.sites
-        ):
-            yield chosen
+Rule = tuple[Size, float]
+
+
+def meets(rules: Sequence[Rule], values: Sequence[Size], sites: Sequence[Site]) -> bool:
+    """Whether values of x0 and x1 meet rules, by fractions."""
+    chosen = dict(zip((X0, X1), values, strict=True))
+    found = [(number(size.substitute(chosen), symbol_values(site)), least) for size, least in rules for site in sites]
+    return all(value.denominator == 1 and value >= least for value, least in found)
 
 
 def test_a_witness_is_found_exactly_where_one_exists(tally: Counter[str]) -> None:
-    limited = st.builds(Constraint, sizes((0, 1, X0, X1), (-1, 1)), st.integers(1, 4))
+    limited = st.tuples(sizes((0, 1, X0, X1), (-1, 1)), st.integers(1, 4))
 
     @for_all(tally, st.lists(limited, min_size=1, max_size=3), site_lists, st.booleans(), st.data())
-    def check(constraints: list[Constraint], sites: list[Site], keeps: bool, data: st.DataObject) -> None:
-        binding = Binding(sites[:2], spatial_fixed=True)
-        variables = sorted({v for c in constraints for v in c.size.variables()})
-        before = {v: data.draw(st.sampled_from(domain(v, [], binding))) for v in variables} if keeps else {}
-        exists = next(iter(searched(constraints, variables, binding)), None) is not None
-        found = find_witness(variables, constraints, binding, before, tries=1 << 20)
+    def check(rules: list[Rule], sites: list[Site], keeps: bool, data: st.DataObject) -> None:
+        sites = sites[:2]
+        compiled = algebra(sites)
+        before = [data.draw(st.sampled_from(compiled.domain(0, []))) for _ in range(2)] if keeps else []
+        domains = [compiled.domain(variable, rules) for variable in range(2)]
+        exists = (bool(before) and meets(rules, before, sites)) or any(
+            meets(rules, values, sites) for values in product(*domains)
+        )
+        found = compiled.find_witness(2, rules, before, 1 << 20)
         tally["satisfiable"] += exists
         assert (found is not None) == exists
         if found is None:
             return
-        assert found.keys() == set(variables)
-        assert all(holds(constraint, binding, found) for constraint in constraints)
-        assert all(binding.at_least(size, 2) for size in found.values())
-        if before and all(holds(constraint, binding, before) for constraint in constraints):
+        assert meets(rules, found, sites)
+        assert all(meets([(size, 2)], found, sites) for size in found)
+        if before and meets(rules, before, sites):
             assert found == before
-        tally["within 400 tries"] += find_witness(variables, constraints, binding, before) is not None
+        tally["within 400 tries"] += compiled.find_witness(2, rules, before, 400) is not None
 
     assert tally["satisfiable"] >= 0.2 * tally["examples"]
     assert tally["within 400 tries"] >= 0.9 * tally["satisfiable"]

@@ -8,7 +8,7 @@ namespace {
 
 constexpr int kImpossible = 1 << 20;  // primitives
 constexpr size_t kHomes = 1 << 16;
-constexpr int kBranches = 2, kBranchingDepth = 3;
+constexpr int kBranches = 2, kBranchingDepth = 5;
 
 // Sets of dims to fold, those that cost the fewest primitives first, kernel dims before others.
 std::vector<int> make_fold_sets(const Shape& shape) {
@@ -407,7 +407,7 @@ void Finisher::candidates(const State& state, std::vector<int>& out) {
     }
     if (!moves_.reaches(state.top().field)) wider_field(state, out);
     append(out, routes_.keep_shape);
-    out.push_back(moves_.first_push);
+    if (routes_.joins || !routes_.bmm.empty()) out.push_back(moves_.first_push);
     append(out, routes_.weighted);
     append(out, routes_.change_shape);
 }

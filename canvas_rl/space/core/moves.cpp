@@ -246,7 +246,7 @@ Refusal Moves::apply(const State& given, const Recipe& wanted, int arity, std::o
                 for (int site = 0; site < sites.count(); ++site) next.spent[i][static_cast<size_t>(site)] += sums[static_cast<size_t>(site)];
             }
         }
-        if (!within_budget(next)) return Refusal::budget;
+        if (const Refusal r = over_budget(next); r != Refusal::none) return r;
     }
     return Refusal::none;
 }
@@ -260,11 +260,12 @@ void Moves::spend(State& state) const {
     }
 }
 
-bool Moves::within_budget(const State& state) const {
+Refusal Moves::over_budget(const State& state) const {
+    static constexpr Refusal names[] = {Refusal::flops_budget, Refusal::params_budget, Refusal::memory_budget};
     for (int i = 0; i < kCosts; ++i)
         for (size_t site = 0; site < options.caps[i].size(); ++site)
-            if (state.spent[i][site] > options.caps[i][site]) return false;
-    return true;
+            if (state.spent[i][site] > options.caps[i][site]) return names[i];
+    return Refusal::none;
 }
 
 Refusal Moves::refused_push(const State& state, int tensor) const {
@@ -366,7 +367,7 @@ Refusal Moves::substitute(State& state, const Solution& solution) {
         for (auto& size : sum) apply(size);
     if (options.budgets()) {
         spend(state);
-        if (!within_budget(state)) return Refusal::budget;
+        if (const Refusal r = over_budget(state); r != Refusal::none) return r;
     }
     return Refusal::none;
 }

@@ -23,7 +23,9 @@ enum class Refusal {
     exponent,          // sizes out of all bounds
     activation,        // a tensor or a weight is too large
     spatial_weight,    // a weight would have an image size
-    budget,
+    flops_budget,
+    params_budget,
+    memory_budget,
     no_tensor,         // nothing to push
     width,
     just_pushed,
@@ -91,7 +93,7 @@ class Moves {
     // Whether the kernel can end here. `after`, where given, becomes the state with the output's equation solved.
     Refusal ending(const State& state, State* after = nullptr);
     Refusal substitute(State& state, const Solution& solution);
-    bool within_budget(const State& state) const;
+    Refusal over_budget(const State& state) const;
     bool reaches(const Field& field) const;
     uint64_t missing(const State& state) const;  // a bit for each necessary set without a member
 

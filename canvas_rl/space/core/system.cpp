@@ -157,14 +157,13 @@ bool Witnesses::find(System& system, int known, int most_tries) {
 bool Witnesses::search(System& system, int known, int most_tries) {
     const Variables missing = ((1u << system.variables) - 1) & ~((1u << known) - 1);
     Variables searched = missing;
-    bool violated = false;
     for (const auto& constraint : system.constraints) {
         const Variables own = constraint.size.variables();
         if ((own & missing) || system.holds(sites_, constraint)) continue;
-        violated = true;
+        if (!own) return false;
         searched |= own;
     }
-    if (!searched) return !violated;
+    if (!searched) return true;
     int tries = most_tries;
     if (backtrack(system, searched, tries)) return true;
     Variables tied = searched;
