@@ -9,9 +9,10 @@ from torch import nn
 from canvas_rl.errors import InternalError
 from canvas_rl.ir import KernelGraph
 from canvas_rl.primitives.emission import Scope
+from canvas_rl.primitives.facts import Facts
 from canvas_rl.symbolic.shape import Shape
 from canvas_rl.symbolic.site import Site
-from canvas_rl.symbolic.size import Size
+from canvas_rl.symbolic.size import ONE, Size
 
 _HEADER = "import torch\nfrom torch import nn\n"
 _FUNCTIONAL = "from torch.nn import functional as F\n"
@@ -45,12 +46,27 @@ def generate_source(graph: KernelGraph) -> str:
 def _emit(graph: KernelGraph) -> list[Scope]:
     names = ["x", *(f"t{index}" for index in range(1, len(graph.nodes)))]
     scopes = []
-    for index, node in enumerate(graph.nodes[1:], start=1):
+    squares: list[Size] = []
+    facts: list[Facts] = []
+    for index, node in enumerate(graph.nodes):
+        shapes = graph.input_shapes(index)
+        known = tuple(facts[operand] for operand in node.inputs)
+        before = tuple(squares[operand] for operand in node.inputs)
+        squares.append(_modest(node.primitive.mean_square(before, known, shapes)))
+        facts.append(node.primitive.facts(known, shapes))
+        if index == 0:
+            continue
         args = tuple(names[operand] for operand in node.inputs)
-        scope = Scope(index, graph.input_shapes(index), args, node.shape, names[index])
+        scope = Scope(index, shapes, args, node.shape, names[index], before[0])
         node.primitive.emit(scope)
         scopes.append(scope)
     return scopes
+
+
+def _modest(size: Size) -> Size:
+    """The size, or 1 where products of products have made it absurd."""
+    absurd = max(size.num, size.den) > 1 << 32 or any(abs(exp) > 16 for _, exp in size.exps)
+    return ONE if absurd else size
 
 
 def _forward(graph: KernelGraph, scopes: list[Scope]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from canvas_rl.primitives.facts import MOST_GROWTH, NO_DIMS, Dims, Facts, Reason
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.symbolic.constraints import Constraint
 from canvas_rl.symbolic.shape import Shape
-from canvas_rl.symbolic.size import ONE, Size, product
+from canvas_rl.symbolic.size import ONE, Size, constant, product
 
 
 class Operation(NamedTuple):
@@ -121,7 +121,7 @@ class Arithmetic(Primitive):
             return None
         if lhs.negated and rhs.negated:
             return Reason.NEG_OPERAND
-        if {lhs.leaning, rhs.leaning} == {1, -1}:
+        if {lhs.leaning, rhs.leaning} == {1, -1} or {lhs.unit, rhs.unit} == {1, -1}:
             return Reason.ONE_SIDE
         for small, other in ((lhs, rhs), (rhs, lhs)):
             if small.small and other.leaning and not other.small:
@@ -140,6 +140,14 @@ class Arithmetic(Primitive):
         if len(lhs) > self.prefix + self.suffix:
             return NO_DIMS
         return frozenset(rhs[self.prefix : len(rhs) - self.suffix])
+
+    def mean_square(self, operands: tuple[Size, ...], facts: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Size:
+        left, right = operands
+        if self.operation == "mul":
+            return left * right
+        if left is right:
+            return left * constant(2) if self.operation in ("add", "sub") else left
+        return left if facts[1].small and not facts[0].small else right
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         first, _, last = (work.numel(part) for part in self._split(work.inputs[1]))

@@ -13,7 +13,7 @@ from canvas_rl.primitives.receptive import Field
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.symbolic.constraints import Constraint
 from canvas_rl.symbolic.shape import Dim, Shape
-from canvas_rl.symbolic.size import Size, parse, symbol
+from canvas_rl.symbolic.size import ONE, Size, parse, symbol
 
 
 class Typed(NamedTuple):
@@ -82,6 +82,10 @@ class Primitive(ABC):
     def pointless(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> str | None:
         """Why applying it to such operands makes no sense; None if it does. Depends on what `facts` depends on."""
         return None
+
+    def mean_square(self, operands: tuple[Size, ...], facts: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Size:
+        """About the mean square of the output's elements at the start, given the operands'; weights make it 1."""
+        return ONE if self.weighted else operands[-1]
 
     @abstractmethod
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:

@@ -70,7 +70,7 @@ class BMM(Primitive):
             return product
         second = inputs[1][1 - self.rhs]
         slots = (slot for slot in SLOTS[second.kind] if second.size(slot) is not None)
-        return Facts(sign=1, small=True, flat=True, normalised=frozenset(Dim(1, slot) for slot in slots))
+        return Facts(sign=1, unit=-1, small=True, flat=True, normalised=frozenset(Dim(1, slot) for slot in slots))
 
     def pointless(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> str | None:
         contracted = (self.lhs, self.rhs)
@@ -92,6 +92,13 @@ class BMM(Primitive):
             flat=lhs.flat and rhs.flat,
             signed=lhs.signed or rhs.signed,
         )
+
+    def mean_square(self, operands: tuple[Size, ...], facts: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Size:
+        contracted, size = self.equation(inputs)[0], inputs[1][1 - self.rhs].numel()
+        if self.softmax:
+            return constant(3) / (size * size)
+        square = operands[0] * operands[1]
+        return square * contracted if all(known.leaning for known in facts) else square
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         left, right = work.matrix(0, values[0]), work.matrix(1, values[1])

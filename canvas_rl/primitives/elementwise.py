@@ -14,7 +14,7 @@ from canvas_rl.primitives.emission import Scope
 from canvas_rl.primitives.facts import MOST_GROWTH, NO_DIMS, Facts, Reason
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.symbolic.shape import Shape
-from canvas_rl.symbolic.size import Size, constant
+from canvas_rl.symbolic.size import ONE, Size, constant
 
 Apply = Callable[..., Array]
 
@@ -87,9 +87,42 @@ _SMOOTH = ("gelu", "sigmoid", "tanh", "exp", "sin")
 
 
 def _negative(known: Facts) -> Facts:
-    lean = known.lean if known.lean == 2 else -known.lean
-    clipped, negated = -known.clipped, not known.negated
-    return replace(known, sign=-known.sign, lean=lean, clipped=clipped, negated=negated, function="", folded=None)
+    return replace(
+        known,
+        sign=-known.sign,
+        lean=known.lean if known.lean == 2 else -known.lean,
+        unit=min(known.unit, 0),
+        function="",
+        clipped=-known.clipped,
+        negated=not known.negated,
+        folded=None,
+    )
+
+
+def _sign(function: str, known: Facts) -> int:
+    """The sign of a function's values."""
+    if function == "sin":
+        return known.sign if known.unit < 0 else 0
+    sign = FUNCTIONS[function].sign
+    return known.sign if sign is None else sign
+
+
+def _unit(function: str, known: Facts) -> int:
+    """Which side of 1 a function's values are on."""
+    if FUNCTIONS[function].bounded or (function == "exp" and known.sign < 0):
+        return -1
+    if function == "exp":
+        return known.sign
+    return 0 if function in ("gelu", "sqrt") and known.unit > 0 else known.unit
+
+
+def _kurtosis(known: Facts) -> int:
+    """About how large the mean fourth power is against the mean square squared."""
+    if known.small:
+        return 16
+    if known.growth:
+        return 12
+    return 1 if known.unit < 0 and known.leaning else 3
 
 
 def _growth(function: str, known: Facts) -> int:
@@ -123,10 +156,10 @@ class Elementwise(Primitive):
         known, name = operands[0], self.function
         if name == "neg":
             return _negative(known)
-        sign = FUNCTIONS[name].sign
         return Facts(
-            sign=known.sign if sign is None else sign,
-            lean=known.lean if sign is None else 0,
+            sign=_sign(name, known),
+            lean=known.leaning if name == "sin" and not known.growth else known.lean if name in ("gelu", "tanh") else 0,
+            unit=_unit(name, known),
             function=_REMEMBERED.get(name, ""),
             growth=_growth(name, known),
             small=known.small and name not in ("exp", "sigmoid"),
@@ -162,6 +195,18 @@ class Elementwise(Primitive):
         if known.negated:
             return Reason.SIGN_UNDONE
         return Reason.SIGN_BEFORE if known.signed else None
+
+    def mean_square(self, operands: tuple[Size, ...], facts: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Size:
+        square, known = operands[0], facts[0]
+        if self.function == "square":
+            return square * square * constant(_kurtosis(known))
+        if self.function == "exp":
+            return constant(1 if known.small or known.sign < 0 else 8)
+        if self.function == "sigmoid":
+            return Size.of(1, 4, ())
+        if self.function == "sqrt":
+            return square.root() or square
+        return ONE if FUNCTIONS[self.function].bounded and known.growth else square
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         return FUNCTIONS[self.function].reference(work.apply, values[0])

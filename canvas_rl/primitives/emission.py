@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from canvas_rl.symbolic.shape import Shape
-from canvas_rl.symbolic.size import Size
+from canvas_rl.symbolic.size import ONE, Size
 
 
 @dataclass
@@ -17,6 +17,7 @@ class Scope:
         args: variable names of the operands.
         out: shape of the result.
         target: variable name of the result.
+        mean_square: about that of the first operand's elements at the start.
     """
 
     index: int
@@ -24,6 +25,7 @@ class Scope:
     args: tuple[str, ...]
     out: Shape
     target: str
+    mean_square: Size = ONE
     init: list[str] = field(default_factory=list)
     forward: list[str] = field(default_factory=list)
 
@@ -36,9 +38,13 @@ class Scope:
         self.forward.append(f"{self.target} = {expression}")
 
     def layer(self, name: str, constructor: str, fan_in: Size) -> None:
-        """Add a layer with a `weight`, started so that the variance of its output is that of its input."""
+        """Add a layer with a `weight`, started so that the mean square of its output is 1."""
         self.init.append(f"self.{name} = {constructor}")
-        self.init.append(f"nn.init.normal_(self.{name}.weight, std={root(fan_in)})")
+        self.init.append(f"nn.init.normal_(self.{name}.weight, std={self.deviation(fan_in)})")
+
+    def deviation(self, fan_in: Size) -> str:
+        """The standard deviation of weights of which so many add up to an element of mean square 1."""
+        return root(fan_in * self.mean_square)
 
     def parameter(self, name: str, sizes: Sequence[Size]) -> None:
         """Add an empty parameter."""
@@ -47,7 +53,7 @@ class Scope:
 
 def root(fan_in: Size) -> str:
     """`fan_in ** -0.5` as an expression."""
-    text = fan_in.python()
+    text = fan_in.python().replace("//", "/")
     return f"{text} ** -0.5" if text.isidentifier() or text.isdigit() else f"({text}) ** -0.5"
 
 

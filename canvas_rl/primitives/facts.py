@@ -57,6 +57,7 @@ class Facts:
         sign: 1 if no element is negative, -1 if none is positive, 0 if unknown.
         lean: the sign that almost all elements are likely to have with fresh weights, 2 if it is one but not known
             which, 0 if both signs occur.
+        unit: -1 if all elements are between -1 and 1, 1 if none is below 1, 0 if unknown.
         function: `abs`, `sqrt`, `square` or `increasing` if that came right before; or empty.
         growth: how fast elements grow with the input, from 0 (no faster) over 1 (its square) and 2 (its exponential).
         small: whether elements are close to zero, because a softmax came before.
@@ -78,6 +79,7 @@ class Facts:
 
     sign: int = 0
     lean: int = 0
+    unit: int = 0
     function: str = ""
     growth: int = 0
     small: bool = False

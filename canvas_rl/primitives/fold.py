@@ -15,7 +15,7 @@ from canvas_rl.primitives.receptive import Field
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.primitives.selection import PAIRS, SINGLE_DIMS, check_present, check_window, listed
 from canvas_rl.symbolic.shape import Dim, Shape
-from canvas_rl.symbolic.size import Size
+from canvas_rl.symbolic.size import Size, product
 
 _METHODS = {"avg": "mean", "max": "amax"}
 _MANY = ("C", "H", "W")
@@ -53,6 +53,7 @@ class Fold(Primitive):
         return Facts(
             sign=known.sign,
             lean=known.lean or int(not average and any(dim.slot in _MANY for dim in self.dims)),
+            unit=known.unit,
             growth=known.growth,
             small=known.small,
             flat=known.flat,
@@ -82,6 +83,11 @@ class Fold(Primitive):
             if kind == self.kind and {before, *self.dims} in _PAIRS:
                 return Reason.FOLD_PAIR
         return None
+
+    def mean_square(self, operands: tuple[Size, ...], facts: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Size:
+        if self.kind == "max" or facts[0].leaning:
+            return operands[0]
+        return operands[0] / product(tuple(size for dim in self.dims if (size := inputs[0].size(dim)) is not None))
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         axes = tuple(work.inputs[0].axis(dim) for dim in self.dims)

@@ -11,7 +11,7 @@ from canvas_rl.primitives.emission import Scope, reshaped
 from canvas_rl.primitives.facts import Facts, Reason
 from canvas_rl.primitives.reference import Array, Calculation
 from canvas_rl.symbolic.shape import CHANNEL, Shape, input_shape
-from canvas_rl.symbolic.size import Size
+from canvas_rl.symbolic.size import ONE, Size
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,9 @@ class Input(Primitive):
 
     def facts(self, operands: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Facts:
         return Facts(wide=True)
+
+    def mean_square(self, operands: tuple[Size, ...], facts: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Size:
+        return ONE
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         return values[0]

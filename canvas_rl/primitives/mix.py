@@ -20,7 +20,7 @@ from canvas_rl.primitives.base import (
     json_sizes,
     require,
 )
-from canvas_rl.primitives.emission import Scope, root
+from canvas_rl.primitives.emission import Scope
 from canvas_rl.primitives.facts import Facts, Reason, apart, channel_dims, summed, untouched, within
 from canvas_rl.primitives.receptive import Field
 from canvas_rl.primitives.reference import Array, Calculation
@@ -111,7 +111,7 @@ class Mix(Primitive):
         old = "".join(letters[dim] for dim in self.dims)
         out = "".join(renamed.get(dim, letters[dim]) for dim in scope.out.dims())
         scope.parameter(name, weight.sizes)
-        scope.init.append(f"nn.init.normal_(self.{name}, std={root(weight.fan_in)})")
+        scope.init.append(f"nn.init.normal_(self.{name}, std={scope.deviation(weight.fan_in)})")
         equation = f"n{''.join(letters.values())},{made}{old}->n{out}"
         scope.assign(f'torch.einsum("{equation}", {scope.args[0]}, self.{name})')
 

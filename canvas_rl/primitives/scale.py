@@ -72,7 +72,7 @@ class Scale(Primitive):
         first = min(shape.axis(dim) for dim in self.dims)
         sizes = [s if d in self.dims else ONE for d, s in zip(shape.dims(), shape.sizes(), strict=True)][first - 1 :]
         scope.parameter(name, sizes)
-        scope.init.append(f"nn.init.normal_(self.{name})")
+        scope.init.append(f"nn.init.normal_(self.{name}, std={scope.deviation(ONE)})")
         scope.assign(f"{scope.args[0]} * self.{name}")
 
     def describe(self) -> str:

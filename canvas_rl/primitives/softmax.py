@@ -47,6 +47,7 @@ class Softmax(Primitive):
         known = operands[0]
         return Facts(
             sign=1,
+            unit=-1,
             small=True,
             flat=True,
             normalised=frozenset((self.dim,)),
@@ -59,6 +60,11 @@ class Softmax(Primitive):
         if self.dim in known.offset:
             return Reason.SOFTMAX_CANCELS
         return unfit_for_softmax(known)
+
+    def mean_square(self, operands: tuple[Size, ...], facts: tuple[Facts, ...], inputs: tuple[Shape, ...]) -> Size:
+        size = inputs[0].size(self.dim)
+        assert size is not None
+        return constant(3) / (size * size)
 
     def reference(self, values: tuple[Array, ...], weights: tuple[Array, ...], work: Calculation) -> Array:
         return work.softmax(values[0], work.inputs[0].axis(self.dim))

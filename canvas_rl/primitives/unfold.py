@@ -57,6 +57,7 @@ class Unfold(Primitive):
         known, along = operands[0], [Dim(1, axis) for axis in self.axes]
         return replace(
             known,
+            unit=min(known.unit, 0),
             function="",
             offset=known.offset.difference(along),
             rolled=NO_DIMS,

@@ -6,7 +6,7 @@ Sizes are interned: equal sizes are the same object, so comparing and hashing th
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from math import gcd
+from math import gcd, isqrt
 from typing import ClassVar, Self
 from weakref import WeakValueDictionary
 
@@ -68,6 +68,13 @@ class Size:
 
     def __truediv__(self, other: "Size") -> "Size":
         return _quotient(self, other)
+
+    def root(self) -> "Size | None":
+        """The square root where it is a size."""
+        num, den = isqrt(self.num), isqrt(self.den)
+        if num * num != self.num or den * den != self.den or any(exp % 2 for _, exp in self.exps):
+            return None
+        return Size.of(num, den, tuple((index, exp // 2) for index, exp in self.exps))
 
     def inverse(self) -> "Size":
         """One over this size."""

@@ -89,6 +89,11 @@ PROOFS: dict[str, Proof] = {
         lambda: on(ABS, X.then(EXP, avg(H))),
         lambda: X.then(EXP, avg(H)),
     ),
+    "relu of a sine of what is between 0 and 1": (
+        Reason.NOTHING_TO_CLIP,
+        lambda: on(RELU, X.then(Softmax(C), Elementwise("sin"))),
+        lambda: X.then(Softmax(C), Elementwise("sin")),
+    ),
     "relu of a sum": (
         Reason.NOTHING_TO_CLIP,
         lambda: on(RELU, X.then(EXP).joined("add", X.then(SQUARE))),
@@ -167,6 +172,11 @@ PROOFS: dict[str, Proof] = {
         Reason.ONE_SIDE,
         lambda: joining("max", X.then(SQUARE), X.then(EXP, NEG)),
         lambda: X.then(SQUARE),
+    ),
+    "maximum of at least 1 and at most 1": (
+        Reason.ONE_SIDE,
+        lambda: joining("max", X.then(RELU, EXP), X.then(TANH)),
+        lambda: X.then(RELU, EXP),
     ),
     "minimum of opposite signs": (
         Reason.ONE_SIDE,

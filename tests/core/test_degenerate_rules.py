@@ -43,14 +43,19 @@ def relative_spread(values: np.ndarray) -> float:
 
 @pytest.mark.parametrize(
     "tensor",
-    [X.then(Fold((C,), "max")), X.then(Fold((H, W), "max"), NEG), X.then(Softmax(H), EXP).weighted(DROP, DROP_W)],
-    ids=["a maximum", "a negative maximum", "one sum of elements that are all alike"],
+    [
+        X.then(ABS, Elementwise("sin")),
+        X.then(Fold((C,), "max")),
+        X.then(Fold((H, W), "max"), NEG),
+        X.then(Softmax(H), EXP).weighted(DROP, DROP_W),
+    ],
+    ids=["a sine", "a maximum", "a negative maximum", "one sum of elements that are all alike"],
 )
 @pytest.mark.parametrize("function", [RELU, ABS], ids=["relu", "abs"])
 def test_elements_of_one_sign_are_not_clipped(tensor, function):
     assert refusal(function, tensor) == Reason.ONE_SIGN
     positive = float((tensor.value > 0).mean())
-    assert max(positive, 1 - positive) > 0.97
+    assert max(positive, 1 - positive) > 0.95
 
 
 def test_an_exponential_after_a_fast_growth_overflows():
