@@ -280,7 +280,8 @@ bool Finisher::search(const State& state, std::vector<int>* program) {
     const int remaining = state.remaining();
     if (remaining < needed(state)) return false;
     const uint64_t key = signature(state);
-    Entry& entry = memo_[key % kMemo];
+    const size_t place = key / 2 % kMemo;
+    const Entry& entry = memo_[place];
     if (entry.key == key && (!entry.found || !program)) return entry.found;
     bool found = false;
     if (remaining == 1) {
@@ -288,7 +289,7 @@ bool Finisher::search(const State& state, std::vector<int>* program) {
     } else {
         found = guided(state, program) || (remaining <= exact_ && every(state, program));
     }
-    memo_[key % kMemo] = {key, found};
+    memo_[place] = {key, found};
     return found;
 }
 

@@ -145,7 +145,8 @@ bool Witnesses::find(System& system, int known, int most_tries) {
         key = mix(key, &constraint.size, sizeof constraint.size);
         key = mix(key, &constraint.least, sizeof constraint.least);
     }
-    Found& found = memo_[key % kMemo];
+    key |= 1;  // 0 is an empty place
+    Found& found = memo_[key / 2 % kMemo];
     if (found.key != key) {
         const bool exists = search(system, known, most_tries);
         found = {key, exists, system.witness};
