@@ -91,8 +91,7 @@ class Convolution(Primitive):
         dense = not self.depthwise and channel_dims(inputs[0]) == made
         return Facts(
             growth=summed(known.growth),
-            small=known.small,
-            flat=known.flat,
+            flat=known.flat and not known.small,
             signed=True,
             absorbs=made,
             dense=made if dense else NO_DIMS,

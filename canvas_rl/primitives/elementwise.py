@@ -116,6 +116,13 @@ def _unit(function: str, known: Facts) -> int:
     return 0 if function in ("gelu", "sqrt") and known.unit > 0 else known.unit
 
 
+def _steady(function: str, known: Facts) -> bool:
+    """Whether the values of a function have one sign and a narrow range."""
+    if function in ("exp", "sigmoid"):
+        return known.steady or known.flat or (known.unit < 0 and (known.sign != 0 or function == "sigmoid"))
+    return known.steady and function in ("tanh", "sqrt", "abs")
+
+
 def _kurtosis(known: Facts) -> int:
     """About how large the mean fourth power is against the mean square squared."""
     if known.small:
@@ -164,6 +171,7 @@ class Elementwise(Primitive):
             growth=_growth(name, known),
             small=known.small and name not in ("exp", "sigmoid"),
             flat=known.flat,
+            steady=_steady(name, known),
             clipped=-1 if name == "relu" else known.clipped if name in _INCREASING or known.sign > 0 else 0,
             negated=known.negated and name in ODD,
             signed=known.signed and name in ODD,
@@ -201,7 +209,7 @@ class Elementwise(Primitive):
         if self.function == "square":
             return square * square * constant(_kurtosis(known))
         if self.function == "exp":
-            return constant(1 if known.small or known.sign < 0 else 8)
+            return Size.of(1, 4, ()) if known.sign < 0 else constant(1 if known.small else 8)
         if self.function == "sigmoid":
             return Size.of(1, 4, ())
         if self.function == "sqrt":

@@ -24,7 +24,7 @@ class Reason(StrEnum):
     SIGN_BEFORE = "weights came before: they can have the other sign themselves"
     ABS_INSIDE = "it takes the absolute value itself: leave the Abs out"
     ROOT_OF_SQUARE = "the square root of a square, or the square of a square root, is Abs"
-    ONE_SIGN = "all elements are likely to have one sign: it would change nothing or leave nothing"
+    ONE_SIGN = "almost all elements are likely to have one sign: it would change nothing or leave nothing"
     OVERFLOW = "its operand grows so fast that the result would overflow"
     FOLD_FIRST = "the maximum of an increasing function is the function of the maximum: fold first"
     FOLD_PAIR = "one Fold over the pair does both"
@@ -62,6 +62,7 @@ class Facts:
         growth: how fast elements grow with the input, from 0 (no faster) over 1 (its square) and 2 (its exponential).
         small: whether elements are close to zero, because a softmax came before.
         flat: whether elements hardly depend on the input, because a softmax came before.
+        steady: whether elements have one sign and a narrow range.
         clipped: 1 if many elements have the greatest value there is, -1 if many have the least, else 0.
         negated: whether a Neg could be left out if the sign of this tensor did not matter.
         signed: whether weights could be chosen so that this tensor had the other sign.
@@ -84,6 +85,7 @@ class Facts:
     growth: int = 0
     small: bool = False
     flat: bool = False
+    steady: bool = False
     clipped: int = 0
     negated: bool = False
     signed: bool = False

@@ -60,8 +60,7 @@ class FC(Primitive):
         made = frozenset((_OUT,))
         return Facts(
             growth=summed(known.growth),
-            small=known.small,
-            flat=known.flat,
+            flat=known.flat and not known.small,
             signed=True,
             normalised=apart(known.normalised, channels),
             scaled=apart(known.scaled, channels),

@@ -57,6 +57,7 @@ class Fold(Primitive):
             growth=known.growth,
             small=known.small,
             flat=known.flat,
+            steady=known.steady,
             negated=known.negated and average,
             signed=known.signed and average,
             normalised=known.normalised.difference(self.dims) if average else NO_DIMS,

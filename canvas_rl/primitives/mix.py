@@ -68,10 +68,9 @@ class Mix(Primitive):
         known = operands[0]
         made = frozenset(dim for dim, size in zip(self.dims, self.new, strict=True) if size is not None)
         return Facts(
-            lean=2 if known.leaning and known.flat and not known.small and not made else 0,
+            lean=2 if known.steady and not made else 0,
             growth=summed(known.growth),
-            small=known.small,
-            flat=known.flat,
+            flat=known.flat and not known.small,
             signed=True,
             normalised=apart(known.normalised, self.dims),
             scaled=apart(known.scaled, self.dims),

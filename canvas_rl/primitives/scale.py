@@ -39,8 +39,7 @@ class Scale(Primitive):
         known, dims = operands[0], frozenset(self.dims)
         return Facts(
             growth=known.growth,
-            small=known.small,
-            flat=known.flat,
+            flat=known.flat and not known.small,
             signed=True,
             scaled=dims,
             absorbs=dims,

@@ -59,6 +59,7 @@ class Unfold(Primitive):
             known,
             unit=min(known.unit, 0),
             function="",
+            steady=False,
             offset=known.offset.difference(along),
             rolled=NO_DIMS,
             wide=False,

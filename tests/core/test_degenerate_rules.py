@@ -89,7 +89,11 @@ def test_a_softmax_after_a_softmax_is_almost_uniform(between):
     for dim in (C, H):
         assert refusal(Softmax(dim), tensor) == Reason.SOFTMAX_FLAT
         assert relative_spread(tensor.then(Softmax(dim)).value) < 0.1
-    assert refusal(Softmax(H), tensor.weighted(FULL, WEIGHT)) == Reason.SOFTMAX_FLAT
+
+
+def test_weights_make_a_softmax_large_enough_for_another():
+    assert refusal(Softmax(H), X.then(Softmax(C)).weighted(FULL, WEIGHT)) is None
+    assert refusal(Softmax(H), X.then(Softmax(C), EXP).weighted(FULL, WEIGHT)) == Reason.SOFTMAX_FLAT
 
 
 def test_a_softmax_of_products_of_a_softmax_is_almost_uniform():
