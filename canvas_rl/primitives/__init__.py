@@ -75,5 +75,5 @@ def primitive_from_json(data: dict[str, Any]) -> Primitive:
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise FormatError(f"primitive {kind} has damaged fields {shown(data)}: {type(error).__name__}") from error
     if not exact:
-        raise FormatError(f"primitive {kind} has fields of another form, {shown(data)}: expected {written}")
+        raise FormatError(f"primitive {kind} has fields of another form, {shown(data)}: expected {shown(written)}")
     return primitive
