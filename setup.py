@@ -12,6 +12,7 @@ class BuildCore(build_ext):
     """Says in one sentence what is missing where there is no compiler."""
 
     def build_extensions(self) -> None:
+        """Compile, or end with that sentence."""
         try:
             super().build_extensions()
         except Exception as error:

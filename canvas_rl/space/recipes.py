@@ -54,7 +54,7 @@ class Recipe(NamedTuple):
         swapped: whether the operands are (top, under).
         group_count: the kernel's group count that it fixes, 0 for none.
         fresh: how many free variables it introduces.
-        offset: what the receptive field grows and moves by: top, bottom, left, right.
+        offset: what the receptive field grows and moves by.
         pattern: the result's kinds and dims, see `pattern_of`.
         dims: (slot, size) of the result's dims.
         copies: instead, for a view of wholes: which group (2 * operand + group) each of the result's is; else -1.
@@ -72,7 +72,7 @@ class Recipe(NamedTuple):
     swapped: bool
     group_count: int
     fresh: int
-    offset: tuple[int, int, int, int]
+    offset: Field
     pattern: int
     dims: list[tuple[int, Monomial]]
     copies: tuple[int, int]
@@ -206,7 +206,8 @@ class Tracer:
         under, top, under_facts, top_facts = operands
         if template.arity == 1:
             return (self._facts[top_facts],), (generic_shape(top, 0),)
-        facts, shapes = (self._facts[under_facts], self._facts[top_facts]), (generic_shape(under, 0), generic_shape(top, 1))
+        facts = (self._facts[under_facts], self._facts[top_facts])
+        shapes = (generic_shape(under, 0), generic_shape(top, 1))
         first, second = template.order
         return (facts[first], facts[second]), (shapes[first], shapes[second])
 
@@ -242,7 +243,7 @@ class Tracer:
             swapped=template.order == (1, 0),
             group_count=(primitive.count or 0) if isinstance(primitive, Group) else 0,
             fresh=fresh.next - _FIRST_FRESH,
-            offset=tuple(primitive.receptive((Field(),) * template.arity, shapes)),
+            offset=primitive.receptive((Field(),) * template.arity, shapes),
             pattern=pattern_of(shape),
             dims=list(slots_of(shape)),
             copies=_copies(shape, shapes) if template.view != "dims" else (-1, -1),
@@ -338,4 +339,3 @@ def shape_of(spatial: tuple[bool, bool], sizes: Sequence[Size | None]) -> Shape:
         for kind, at in zip(spatial, (0, GROUP_SLOTS), strict=True)
     )
     return Shape(first, second)
-
