@@ -4,6 +4,7 @@ How to run each property 10,000 times by hand stands in `conftest.py`.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -43,6 +44,21 @@ def difference(value: Array, reference: Array) -> float:
     return error / float(np.abs(reference).max()) if error else 0.0
 
 
+def single_precision_error(drawn: Drawn, x: Array, weights: Weights) -> float:
+    """The interpreter's own difference between float32 and float64; not finite where an output is not."""
+    wanted = interpret(drawn.graph, drawn.site, x, weights).output
+    single = interpret(drawn.graph, drawn.site, x.astype(np.float32), weights).output.astype(np.float64)
+    finite = np.isfinite(wanted).all() and np.isfinite(single).all()
+    return difference(single, wanted) if finite else float("nan")
+
+
+def errors_nearby(drawn: Drawn, x: Array, weights: Weights) -> Iterator[float]:
+    """The same at inputs that differ in the last digits: at one point rounding errors can happen to be small."""
+    rng = np.random.default_rng(drawn.seed)
+    for _ in range(50):
+        yield single_precision_error(drawn, rounded(x * (1 + rng.uniform(-1e-6, 1e-6, x.shape))), weights)
+
+
 def test_in_float64_a_module_equals_the_interpreter(tally: Counter[str]) -> None:
     @for_all(tally, kernels)
     def check(drawn: Drawn) -> None:
@@ -67,11 +83,14 @@ def test_in_float32_a_module_is_as_exact_as_the_interpreter(tally: Counter[str])
     def check(drawn: Drawn) -> None:
         x, weights = numbers(drawn)
         wanted = interpret(drawn.graph, drawn.site, x, weights).output
-        single = interpret(drawn.graph, drawn.site, x.astype(np.float32), weights).output
-        if not (np.isfinite(wanted).all() and np.isfinite(single).all()):
+        own = single_precision_error(drawn, x, weights)
+        if not np.isfinite(own):
             tally["not finite"] += 1
             return
-        allowed = max(1e-5, 20 * difference(single.astype(np.float64), wanted))
-        assert difference(run_module(drawn, x, weights, torch.float32), wanted) <= allowed, drawn
+        error = difference(run_module(drawn, x, weights, torch.float32), wanted)
+        if error > max(1e-5, 20 * own):
+            tally["exact here by chance"] += 1
+            assert error <= 20 * max(errors_nearby(drawn, x, weights)), drawn
 
     assert tally["not finite"] <= 0.01 * tally["examples"]
+    assert tally["exact here by chance"] <= 0.01 * tally["examples"]

@@ -182,12 +182,12 @@ def check_buckets(graphs: Iterable[KernelGraph], tally: Counter[str]) -> None:
                 tally["other constructions"] += 1
                 assert same(written[0], graph, rng), (written[0].program, graph.program)
     tally["hashes"] += len(kept)
-    assert tally["other constructions"] > 0
 
 
 def test_kernels_with_one_hash_compute_the_same(tally: Counter[str]) -> None:
     rng = np.random.default_rng(EXAMPLES)
     check_buckets((drawn_short_space(sample % 20).sample(rng) for sample in range(10 * EXAMPLES)), tally)
+    assert tally["other constructions"] > 0
 
 
 @pytest.mark.parametrize(
