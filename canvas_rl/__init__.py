@@ -7,7 +7,7 @@ The interfaces of Canvas (`Placeholder`, `sample`, `replace`, ...) are here, and
 from typing import TYPE_CHECKING, Any
 
 from canvas_rl.config import SearchOptions
-from canvas_rl.kernels import KernelPack, empty_sample, load_kernel, sample, seed
+from canvas_rl.kernels import KernelPack, empty_sample, load_kernel, sample, sample_many, seed
 from canvas_rl.placeholder import (
     Conv2D,
     Identity,
@@ -47,6 +47,7 @@ __all__ = [
     "replace",
     "restore_from_state_dict",
     "sample",
+    "sample_many",
     "search",
     "seed",
 ]

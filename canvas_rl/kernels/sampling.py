@@ -55,8 +55,9 @@ def sample(
     """Draw a random kernel that is legal at every placeholder of a network.
 
     `m` is the network, with placeholders; `example_input` is run through it to record their sizes (None reuses those
-    recorded before). `timeout` is in seconds, 0 is no limit; `workers` is accepted for Canvas's sake (a kernel takes
-    milliseconds and is drawn in this process). All other options are those of `SearchOptions`.
+    recorded before). `timeout` is in seconds, 0 is no limit; `workers` is accepted for Canvas's sake: a kernel takes
+    milliseconds and is drawn in this process; `sample_many` draws many in several. All other options are those of
+    `SearchOptions`.
 
     Raises:
         PlaceholderError: no placeholder, unknown sizes, or sites with different numbers of spatial dims.

@@ -121,6 +121,11 @@ class SearchSpace:
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
+    @property
+    def tables(self) -> int:
+        """How many tables of recipes the core holds by now."""
+        return self._core.tables
+
     def widest(self) -> Limits:
         """The limits that allow all that the options allow, without a forced BMM."""
         lengths, widths = self.options.num_primitive_range, self.options.num_max_width_range

@@ -100,6 +100,12 @@ int Finisher::joins(const State& state, size_t left, const Assignment& witness) 
     return steps;
 }
 
+// Whether a tensor can be broadcast to the input as it is: the last step home, once the input was pushed.
+bool Finisher::joins_input(const State& state, int tensor) {
+    const Shape& shape = state.nodes[static_cast<size_t>(tensor)].shape;
+    return tensor != 0 && fewest_folds(shape, moves_.input, state.system.witness, false) == 0;
+}
+
 bool Finisher::far_from_limits(const State& state) {
     if (!routes_.joins || !routes_.folding || state.limits.width < 2) return false;
     if (moves_.options.budgets() &&
@@ -108,7 +114,9 @@ bool Finisher::far_from_limits(const State& state) {
     const size_t depth = state.stack.size();
     const Shape& top = state.top().shape;
     int steps = 0;
-    if (depth > 1) {
+    if (depth == 2 && state.stack[1] == 0 && joins_input(state, state.stack[0])) {
+        steps = 1;
+    } else if (depth > 1) {
         const bool same = state.stack[depth - 2] == state.stack.back();
         steps = fewest_folds(top, state.under().shape, state.system.witness, same) + 1 +
                 joins(state, depth - 1, state.system.witness);
@@ -126,8 +134,10 @@ bool Finisher::easily_after_push(const State& state, int tensor) {
     if (moves_.options.budgets() || moves_.options.receptive_pixels > 1) return false;
     const Assignment& witness = state.system.witness;
     const Shape& shape = state.nodes[static_cast<size_t>(tensor)].shape;
-    const int steps = fewest_folds(shape, state.top().shape, witness, tensor == state.stack.back()) + 1 +
-                      joins(state, state.stack.size(), witness);
+    int steps = 1;
+    if (tensor != 0 || state.stack.size() > 1 || !joins_input(state, state.stack[0]))
+        steps = fewest_folds(shape, state.top().shape, witness, tensor == state.stack.back()) + 1 +
+                joins(state, state.stack.size(), witness);
     return home_in_time(state.limits, state.primitives + steps, state.weighted, state.families, true);
 }
 

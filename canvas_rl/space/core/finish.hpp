@@ -41,6 +41,7 @@ class Finisher {
     static constexpr size_t kMemo = 1 << 16;
 
     bool far_from_limits(const State& state);
+    bool joins_input(const State& state, int tensor);
     int joins(const State& state, size_t left, const Assignment& witness);
     int fewest_folds(const Shape& shape, const Shape& target, const Assignment& witness, bool same, int* dims = nullptr);
     const std::vector<int>& fold_sets(const Shape& shape);

@@ -1,0 +1,70 @@
+"""Drawing many kernels, in one process or several."""
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
+import numpy as np
+
+from canvas_rl.config import SearchOptions
+from canvas_rl.errors import ConfigError
+from canvas_rl.ir import KernelGraph
+from canvas_rl.kernels.sampling import DEFAULT_SITES
+from canvas_rl.space import SearchSpace
+from canvas_rl.symbolic.site import ReferenceConv, Site
+
+CHUNK = 50
+"""Kernels that a process draws before it hands them over."""
+
+
+class _Drawn:
+    """The search space of a worker process, made at its start."""
+
+    space: SearchSpace
+
+
+def sample_many(
+    count: int,
+    seed: int = 0,
+    sites: Sequence[Site] = DEFAULT_SITES,
+    options: SearchOptions | None = None,
+    references: Sequence[ReferenceConv | None] | None = None,
+    workers: int = 1,
+) -> Iterator[KernelGraph]:
+    """Random kernels, in an order that depends on the seed alone: kernel i is the same with any number of workers.
+
+    `workers` above 1 uses so many processes; they are spawned, so a script that calls this needs the usual
+    `if __name__ == "__main__"`.
+
+    Raises:
+        ConfigError: a negative count or seed, or less than one worker.
+        EmptySpaceError: no kernel can meet the options.
+    """
+    for name, value, least in (("count", count, 0), ("seed", seed, 0), ("workers", workers, 1)):
+        if value < least:
+            raise ConfigError(f"{name} is {value}: expected at least {least}")
+    space = SearchSpace(sites, options, references)  # refuses impossible options at once, in this process
+    if workers == 1:
+        return _chunk(space, seed, range(count))
+    return _spread((tuple(sites), space.options, references), seed, count, workers)
+
+
+def _spread(given: tuple[object, ...], seed: int, count: int, workers: int) -> Iterator[KernelGraph]:
+    context = multiprocessing.get_context("spawn")
+    chunks = [range(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=given) as pool:
+        for kernels in pool.map(partial(_listed, seed), chunks):
+            yield from kernels
+
+
+def _start(sites: Sequence[Site], options: SearchOptions, references: Sequence[ReferenceConv | None] | None) -> None:
+    _Drawn.space = SearchSpace(sites, options, references)
+
+
+def _listed(seed: int, indices: range) -> list[KernelGraph]:
+    return list(_chunk(_Drawn.space, seed, indices))
+
+
+def _chunk(space: SearchSpace, seed: int, indices: range) -> Iterator[KernelGraph]:
+    return (space.sample(np.random.default_rng([seed, index])) for index in indices)
