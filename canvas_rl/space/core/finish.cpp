@@ -130,8 +130,10 @@ bool Finisher::far_from_limits(const State& state) {
 }
 
 bool Finisher::easily_after_push(const State& state, int tensor) {
-    if (!routes_.joins || !routes_.folding) return false;
-    if (moves_.options.budgets() || moves_.options.receptive_pixels > 1) return false;
+    if (!routes_.joins || !routes_.folding || moves_.options.receptive_pixels > 1) return false;
+    if (moves_.options.budgets() &&
+        (moves_.missing(state) || state.weighted < moves_.options.min_weighted || !affordable(state)))
+        return false;
     const Assignment& witness = state.system.witness;
     const Shape& shape = state.nodes[static_cast<size_t>(tensor)].shape;
     int steps = 1;
@@ -143,7 +145,8 @@ bool Finisher::easily_after_push(const State& state, int tensor) {
 
 bool Finisher::easily_after(const State& state, const Recipe& recipe, const Effect& effect, const System& system, size_t left) {
     if (!routes_.joins || !routes_.folding || state.limits.width < 2) return false;
-    if (moves_.options.budgets() || moves_.options.receptive_pixels > 1) return false;
+    if (moves_.options.receptive_pixels > 1) return false;
+    if (moves_.options.budgets() && !affordable_after(state, recipe, effect, system, left)) return false;
     const Assignment& witness = effect.plain() ? state.system.witness : system.witness;
     int steps = 0;
     if (left) {
@@ -186,19 +189,46 @@ State Finisher::home(const Limits& limits, int reached, int weighted, uint64_t f
 
 // Whether all primitives that still fit, without weights and as large as the largest tensor, surely keep the budgets.
 bool Finisher::affordable(const State& state) const {
-    const auto& options = moves_.options;
-    const int steps = state.remaining();
-    auto fits = [&](const Shape& shape) {
-        Values elements{};
-        moves_.sites.add(substituted(shape.numel(), state.system.witness), elements);
-        for (int i : {0, 2})
-            for (size_t site = 0; site < options.caps[i].size(); ++site)
-                if (state.spent[i][site] + 8 * steps * elements[site] > options.caps[i][site]) return false;
-        return true;
-    };
-    return fits(moves_.input) && std::all_of(state.stack.begin(), state.stack.end(), [&](int tensor) {
-               return fits(state.nodes[static_cast<size_t>(tensor)].shape);
+    return affords(state.spent, state.remaining(), moves_.input, state.system.witness) &&
+           std::all_of(state.stack.begin(), state.stack.end(), [&](int tensor) {
+               const Shape& shape = state.nodes[static_cast<size_t>(tensor)].shape;
+               return affords(state.spent, state.remaining(), shape, state.system.witness);
            });
+}
+
+bool Finisher::affords(const std::vector<double>* spent, int steps, const Shape& shape, const Assignment& witness) const {
+    Values elements{};
+    moves_.sites.add(substituted(shape.numel(), witness), elements);
+    for (int i : {0, 2})
+        for (size_t site = 0; site < moves_.options.caps[i].size(); ++site)
+            if (spent[i][site] + 8 * steps * elements[site] > moves_.options.caps[i][site]) return false;
+    return true;
+}
+
+// The same after a primitive that leaves the witness as it is; only where nothing else is required any more.
+bool Finisher::affordable_after(const State& state, const Recipe& recipe, const Effect& effect, const System& system,
+                                size_t left) const {
+    const auto& options = moves_.options;
+    if (moves_.missing(state) || state.weighted + recipe.weighted < options.min_weighted) return false;
+    if (recipe.fresh || (!effect.plain() && system.witness != state.system.witness)) return false;
+    const Assignment& witness = state.system.witness;
+    std::vector<double> spent[kCosts];
+    const std::vector<Size> elements{effect.shape.numel()};
+    const std::vector<Size>* added[] = {&effect.flops, &effect.weights, &elements};
+    for (int i = 0; i < kCosts; ++i) {
+        if (options.caps[i].empty()) continue;
+        Values sums{};
+        for (const auto& size : *added[i]) moves_.sites.add(substituted(size, witness), sums);
+        for (size_t site = 0; site < options.caps[i].size(); ++site) {
+            spent[i].push_back(state.spent[i][site] + sums[site]);
+            if (spent[i].back() > options.caps[i][site]) return false;
+        }
+    }
+    const int steps = state.remaining() - 1;
+    if (!affords(spent, steps, moves_.input, witness) || !affords(spent, steps, effect.shape, witness)) return false;
+    return std::all_of(state.stack.begin(), state.stack.begin() + static_cast<long>(left), [&](int tensor) {
+        return affords(spent, steps, state.nodes[static_cast<size_t>(tensor)].shape, witness);
+    });
 }
 
 // The search: guided by routes far from the end, exact for the last primitives.

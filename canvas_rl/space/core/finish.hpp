@@ -28,7 +28,7 @@ class Finisher {
     // Whether some program surely finishes the kernel from here.
     bool can_finish(const State& state);
     // Whether some program surely finishes the kernel after a primitive, where that is easily seen: its result is to be
-    // on top of the `left` lowest tensors of the stack. Without budgets only.
+    // on top of the `left` lowest tensors of the stack.
     bool easily_after(const State& state, const Recipe& recipe, const Effect& effect, const System& system, size_t left);
     // Such a program, the output left out; false if none is found.
     bool plan(const State& state, std::vector<int>& program);    bool easily_after_push(const State& state, int tensor);
@@ -47,6 +47,9 @@ class Finisher {
     const std::vector<int>& fold_sets(const Shape& shape);
     bool home_in_time(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches);
     bool affordable(const State& state) const;
+    bool affords(const std::vector<double>* spent, int steps, const Shape& shape, const Assignment& witness) const;
+    bool affordable_after(const State& state, const Recipe& recipe, const Effect& effect, const System& system,
+                          size_t left) const;
     State home(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches) const;
 
     int needed(const State& state) const;
