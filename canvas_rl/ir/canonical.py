@@ -126,10 +126,11 @@ class _Canonical:
 def comes_first(outer: Primitive, inner: Primitive) -> bool:
     """Whether a primitive may as well be applied before the one that it is applied to, and is so canonically.
 
-    Group comes first, then Shift, then element-wise functions and Softmax, then Neg.
+    Group comes first, then Shift, then element-wise functions and Softmax, then Neg; ReLU before TanH.
     """
     if isinstance(outer, Elementwise):
-        return outer.function in ODD and isinstance(inner, Elementwise) and inner.function == "neg"
+        before = inner.function if isinstance(inner, Elementwise) else ""
+        return (outer.function in ODD and before == "neg") or (outer.function, before) == ("relu", "tanh")
     if isinstance(outer, Shift):
         return isinstance(inner, Elementwise | Softmax) or (isinstance(inner, Shift) and _label(outer) < _label(inner))
     if not isinstance(outer, Group):

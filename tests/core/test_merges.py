@@ -22,6 +22,7 @@ SAME = {
     "group and shift": ("shift(1.W,+1) group(0,4) fc(C)", "group(0,4) shift(1.W,+1) fc(C)"),
     "group and softmax": ("softmax(1.W) group(0,4) fc(C)", "group(0,4) softmax(1.W) fc(C)"),
     "neg and odd function": ("neg tanh exp", "tanh neg exp"),
+    "relu and tanh": ("tanh relu fc(C)", "relu tanh fc(C)"),
     "neg and shift": ("neg shift(1.H,+1) exp", "shift(1.H,+1) neg exp"),
     "order of operands": ("relu push(0) exp mul(under->top)", "exp push(0) relu mul(under->top)"),
     "brackets of a sum": (
