@@ -18,6 +18,10 @@ CHUNK = 50
 """Kernels that a process draws before it hands them over."""
 
 
+Given = tuple[tuple[Site, ...], SearchOptions, Sequence[ReferenceConv | None] | None]
+"""Sites, options and references of a search space."""
+
+
 class _Drawn:
     """The search space of a worker process, made at its start."""
 
@@ -50,16 +54,16 @@ def sample_many(
     return _spread((tuple(sites), space.options, references), seed, count, workers)
 
 
-def _spread(given: tuple[object, ...], seed: int, count: int, workers: int) -> Iterator[KernelGraph]:
+def _spread(given: Given, seed: int, count: int, workers: int) -> Iterator[KernelGraph]:
     context = multiprocessing.get_context("spawn")
     chunks = [range(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=given) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=partial(_start, given)) as pool:
         for kernels in pool.map(partial(_listed, seed), chunks):
             yield from kernels
 
 
-def _start(sites: Sequence[Site], options: SearchOptions, references: Sequence[ReferenceConv | None] | None) -> None:
-    _Drawn.space = SearchSpace(sites, options, references)
+def _start(given: Given) -> None:
+    _Drawn.space = SearchSpace(*given)
 
 
 def _listed(seed: int, indices: range) -> list[KernelGraph]:
