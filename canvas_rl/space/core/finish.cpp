@@ -124,8 +124,12 @@ bool Finisher::joins_input(const State& state, int tensor) {
 
 bool Finisher::far_from_limits(const State& state) {
     if (!routes_.joins || !routes_.folding || state.limits.width < 2) return false;
-    if (moves_.options.budgets() &&
-        (moves_.missing(state) || state.weighted < moves_.options.min_weighted || !affordable(state)))
+    const bool reaches = std::any_of(state.stack.begin(), state.stack.end(), [&](int tensor) {
+        return moves_.reaches(state.nodes[static_cast<size_t>(tensor)].field);
+    });
+    // What is required may cost more than a budget leaves: then only cheap primitives may be missing.
+    if (moves_.options.budgets() && (!reaches || moves_.missing(state) ||
+                                     state.weighted < moves_.options.min_weighted || !affordable(state)))
         return false;
     const size_t depth = state.stack.size();
     const Shape& top = state.top().shape;
@@ -139,9 +143,6 @@ bool Finisher::far_from_limits(const State& state) {
     } else if (!(top == moves_.input) || state.stack[0] == 0) {
         steps = fewest_folds(top, moves_.input, state.system.witness, state.stack[0] == 0) + 1;
     }
-    const bool reaches = std::any_of(state.stack.begin(), state.stack.end(), [&](int tensor) {
-        return moves_.reaches(state.nodes[static_cast<size_t>(tensor)].field);
-    });
     return home_in_time(state.limits, state.primitives + steps, state.weighted, state.families, reaches);
 }
 
