@@ -8,10 +8,7 @@ namespace {
 
 constexpr int kImpossible = 1 << 20;  // primitives
 constexpr size_t kHomes = 1 << 16;
-constexpr int kBranches = 2, kBranchingDepth = 3;
-constexpr int kSlack = 4;                  // primitives beyond those needed that a short finish may take
-constexpr int kHurry = 6;                  // with so many left, all of them are
-constexpr int kTrials = 32;  // candidates of a state that are looked at
+constexpr int kBranches = 2, kBranchingDepth = 5;
 
 // Sets of dims to fold, those that cost the fewest primitives first, kernel dims before others.
 std::vector<int> make_fold_sets(const Shape& shape) {
@@ -51,20 +48,7 @@ void append(std::vector<int>& out, const std::vector<int>& more) { out.insert(ou
 
 }  // namespace
 
-bool Finisher::can_finish(const State& state) {
-    if (far_from_limits(state)) return true;
-    State light = compact(state, state.remaining() <= exact_);
-    // Far from the end a short finish is looked for, not an exact one: joins, folds and what is missing are not many.
-    const int enough = std::max(state.limits.min_primitives, state.primitives + needed(state) + kSlack);
-    if (enough < state.limits.max_primitives) {
-        light.limits.max_primitives = enough;
-        light.hurried = true;
-        if (search(light, nullptr)) return true;
-        if (state.remaining() > kHurry) return false;
-        light = compact(state, false);
-    }
-    return search(light, nullptr);
-}
+bool Finisher::can_finish(const State& state) { return far_from_limits(state) || search(compact(state, state.remaining() <= exact_), nullptr); }
 
 bool Finisher::plan(const State& state, std::vector<int>& program) {
     program.clear();
@@ -286,7 +270,7 @@ State Finisher::compact(const State& state, bool keep_all) {
 }
 
 uint64_t Finisher::signature(const State& state) const {
-    const int counts[] = {state.limits.min_primitives, state.limits.max_primitives, state.limits.width, state.pushed + 2 * state.hurried,
+    const int counts[] = {state.limits.min_primitives, state.limits.max_primitives, state.limits.width, state.pushed,
                           state.primitives, state.weighted, state.group_count, state.system.variables};
     const uint64_t missing = moves_.missing(state);
     uint64_t hash = mix(mix(3, counts, sizeof counts), &missing, sizeof missing);
@@ -344,7 +328,7 @@ bool Finisher::search(const State& state, std::vector<int>* program) {
     if (remaining == 1) {
         found = last(state, program);
     } else {
-        found = guided(state, program) || (remaining <= exact_ && !state.hurried && every(state, program));
+        found = guided(state, program) || (remaining <= exact_ && every(state, program));
     }
     memo_[place] = {key, found};
     return found;
@@ -417,11 +401,10 @@ bool Finisher::guided(const State& state, std::vector<int>* program) {
     candidates(state, actions);
     int branches = state.remaining() <= kBranchingDepth ? kBranches : 1;
     std::vector<uint8_t> tried(static_cast<size_t>(actions_), 0);
-    int trials = state.remaining() > kBranchingDepth ? kTrials : static_cast<int>(actions.size());
+    std::vector<int> kinds;
     for (int action : actions) {
         if (tried[static_cast<size_t>(action)]) continue;
         tried[static_cast<size_t>(action)] = 1;
-        if (--trials < 0) return false;
         bool legal = false;
         if (follow(state, action, program, legal)) return true;
         if (legal && --branches == 0) return false;
@@ -465,8 +448,6 @@ void Finisher::candidates(const State& state, std::vector<int>& out) {
         if (there) out.push_back(moves_.first_push);
     }
     if (!moves_.reaches(state.top().field)) wider_field(state, out);
-    // What only makes the kernel longer is of use where it is too short, or tried because the end is near.
-    if (state.remaining() > kBranchingDepth && moves_.unmet(state) == Refusal::none) return;
     append(out, routes_.keep_shape);
     if (routes_.joins || !routes_.bmm.empty()) out.push_back(moves_.first_push);
     append(out, routes_.weighted);

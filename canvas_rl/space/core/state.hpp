@@ -47,7 +47,6 @@ struct State {
     uint64_t families = 0;
     int group_count = 0;
     bool pushed = false;  // whether the last action was a push
-    bool hurried = false; // whether a search from it leaves out what takes long
     bool light = false;   // whether it is only searched from: facts and programs are left out
     System system;
     std::vector<Size> fresh;           // the free sizes of all nodes
