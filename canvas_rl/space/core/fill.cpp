@@ -11,13 +11,13 @@ constexpr int kRounds = 2;
 
 class Filler {
    public:
-    Filler(Moves& moves, const State& state) : moves_(moves), state_(state), system_(state.system) {
+    Filler(Moves& moves, const State& state) : moves_(moves), state_(state), system_(*state.system) {
         for (int v = 0; v < system_.variables; ++v) domains_.push_back(moves.witnesses().domain(v, system_.constraints));
     }
 
     // Every variable as wide as allowed, at most its caps.
     Assignment ascend(const std::vector<Values>& caps) {
-        system_.witness = state_.system.witness;
+        system_.witness = state_.system->witness;
         for (int round = 0; round < kRounds; ++round)
             for (int v = 0; v < system_.variables; ++v) widen(v, caps[static_cast<size_t>(v)]);
         return system_.witness;
@@ -59,9 +59,9 @@ class Filler {
             const auto& limit = i < 2 ? moves_.options.width_caps[i] : caps;
             if (limit.empty()) continue;
             Values sums{};
-            for (const auto& size : state_.costs[i]) sites.add(substituted(size, system_.witness), sums);
+            for (const auto& size : state_.bill->open[i]) sites.add(substituted(size, system_.witness), sums);
             for (size_t site = 0; site < limit.size(); ++site)
-                if (sums[site] > limit[site]) return false;
+                if (state_.bill->settled[i][site] + sums[site] > limit[site]) return false;
         }
         return true;
     }
@@ -76,7 +76,7 @@ class Filler {
 
 Assignment fill(Moves& moves, const State& state, double level) {
     Filler filler(moves, state);
-    const auto variables = static_cast<size_t>(state.system.variables);
+    const auto variables = static_cast<size_t>(state.system->variables);
     Values channels{};
     moves.sites.integers(unit(kChannels), channels);
     const Assignment widest = filler.ascend(std::vector<Values>(variables, channels));

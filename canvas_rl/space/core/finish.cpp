@@ -1,6 +1,8 @@
 #include "finish.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 
 namespace canvas {
 
@@ -9,6 +11,10 @@ namespace {
 constexpr int kImpossible = 1 << 20;  // primitives
 constexpr size_t kHomes = 1 << 16;
 constexpr int kBranches = 2, kBranchingDepth = 5;
+constexpr int kSlack = 5;   // primitives beyond those needed that the search may take
+constexpr int kOthers = 4;  // tensors off the stack, of different shapes, that the exact search may push
+constexpr int kExactTensors = 6;  // with more tensors, the search is exact for the last primitive only
+constexpr double kDearest = 8;  // FLOPs for an element of the primitives on an easy way home, at most
 
 // Sets of dims to fold, those that cost the fewest primitives first, kernel dims before others.
 std::vector<int> make_fold_sets(const Shape& shape) {
@@ -48,19 +54,20 @@ void append(std::vector<int>& out, const std::vector<int>& more) { out.insert(ou
 
 }  // namespace
 
-bool Finisher::can_finish(const State& state) { return far_from_limits(state) || search(compact(state, state.remaining() <= exact_), nullptr); }
-
-bool Finisher::plan(const State& state, std::vector<int>& program) {
-    program.clear();
-    State light = state;  // all tensors, so that the program's pushes name them
-    light.light = true;
-    if (!search(light, &program)) return false;
-    std::reverse(program.begin(), program.end());
+bool Finisher::can_finish(const State& state, std::vector<int>* plan) {
+    if (plan) plan->clear();
+    if (easily(state)) return true;
+    State light = goal(state);
+    Cost cost;
+    if (light.bill) {  // mostly there is room for what would be done without budgets
+        light.frugal = false;
+        if (!search(light, nullptr, cost)) return false;
+        light.frugal = !fits(light, cost);
+    }
+    if (!search(light, plan, cost)) return false;
+    if (plan) std::reverse(plan->begin(), plan->end());
     return true;
 }
-
-// The bound: from the top down, fold each tensor until it can be broadcast to the one beneath, at last to the input; then
-// the program is again a tensor like the input ("home"), and what is missing follows.
 
 const std::vector<int>& Finisher::fold_sets(const Shape& shape) {
     auto& sets = fold_sets_[static_cast<size_t>(shape.pattern())];
@@ -93,83 +100,95 @@ int Finisher::fewest_folds(const Shape& shape, const Shape& target, const Assign
 int Finisher::joins(const State& state, size_t left, const Assignment& witness) {
     int steps = 0;
     for (size_t i = left; i-- > 0;) {
-        const Node& node = state.nodes[static_cast<size_t>(state.stack[i])];
-        const Shape& target = i ? state.nodes[static_cast<size_t>(state.stack[i - 1])].shape : moves_.input;
-        steps += fewest_folds(node.shape, target, witness, false) + 1;
+        const Shape& target = i ? state.node(state.stack[i - 1]).shape : moves_.input;
+        steps += fewest_folds(state.node(state.stack[i]).shape, target, witness, false) + 1;
     }
     return steps;
 }
 
 // Whether a tensor can be broadcast to the input as it is: the last step home, once the input was pushed.
 bool Finisher::joins_input(const State& state, int tensor) {
-    const Shape& shape = state.nodes[static_cast<size_t>(tensor)].shape;
-    return tensor != 0 && fewest_folds(shape, moves_.input, state.system.witness, false) == 0;
+    return tensor != 0 && fewest_folds(state.node(tensor).shape, moves_.input, state.system->witness, false) == 0;
 }
 
-bool Finisher::far_from_limits(const State& state) {
-    if (!routes_.joins || !routes_.folding || state.limits.width < 2) return false;
-    const bool reaches = std::any_of(state.stack.begin(), state.stack.end(), [&](int tensor) {
-        return moves_.reaches(state.nodes[static_cast<size_t>(tensor)].field);
-    });
-    // What is required may cost more than a budget leaves: then only cheap primitives may be missing.
-    if (moves_.options.budgets() && (!reaches || moves_.missing(state) ||
-                                     state.weighted < moves_.options.min_weighted || !affordable(state)))
-        return false;
-    const size_t depth = state.stack.size();
-    const Shape& top = state.top().shape;
+bool Finisher::easily(const State& state, const Landing& landing) {
     int steps = 0;
-    if (depth == 2 && state.stack[1] == 0 && joins_input(state, state.stack[0])) {
-        steps = 1;
-    } else if (depth > 1) {
-        const bool same = state.stack[depth - 2] == state.stack.back();
-        steps = fewest_folds(top, state.under().shape, state.system.witness, same) + 1 +
-                joins(state, depth - 1, state.system.witness);
-    } else if (!(top == moves_.input) || state.stack[0] == 0) {
-        steps = fewest_folds(top, moves_.input, state.system.witness, state.stack[0] == 0) + 1;
+    const Assignment& witness = landing.system.witness;
+    if (landing.left) {
+        const Shape& under = state.node(state.stack[landing.left - 1]).shape;
+        steps = fewest_folds(landing.shape, under, witness, landing.same) + 1;
+        if (steps < kImpossible) steps += joins(state, landing.left, witness);
+    } else if (landing.same || !(landing.shape == moves_.input)) {
+        steps = fewest_folds(landing.shape, moves_.input, witness, landing.same) + 1;
     }
-    return home_in_time(state.limits, state.primitives + steps, state.weighted, state.families, reaches);
+    return easily(state, landing, steps);
+}
+
+bool Finisher::easily(const State& state) {
+    const Node& top = state.top();
+    const size_t left = state.stack.size() - 1;
+    const bool same = left ? state.stack[left - 1] == state.stack[left] : state.stack[0] == 0;
+    const Landing landing{top.shape, top.numel, top.field, *state.system, state.bill.get(), left, same,
+                          state.primitives, state.weighted, state.families};
+    if (left == 1 && state.stack[1] == 0 && joins_input(state, state.stack[0])) return easily(state, landing, 1);
+    return easily(state, landing);
 }
 
 bool Finisher::easily_after_push(const State& state, int tensor) {
-    if (!routes_.joins || !routes_.folding || moves_.options.receptive_pixels > 1) return false;
-    if (moves_.options.budgets() &&
-        (moves_.missing(state) || state.weighted < moves_.options.min_weighted || !affordable(state)))
-        return false;
-    const Assignment& witness = state.system.witness;
-    const Shape& shape = state.nodes[static_cast<size_t>(tensor)].shape;
-    int steps = 1;
-    if (tensor != 0 || state.stack.size() > 1 || !joins_input(state, state.stack[0]))
-        steps = fewest_folds(shape, state.top().shape, witness, tensor == state.stack.back()) + 1 +
-                joins(state, state.stack.size(), witness);
-    return home_in_time(state.limits, state.primitives + steps, state.weighted, state.families, true);
+    const Node& node = state.node(tensor);
+    const Landing landing{node.shape, node.numel, node.field, *state.system, state.bill.get(), state.stack.size(),
+                          tensor == state.stack.back(), state.primitives, state.weighted, state.families};
+    if (tensor == 0 && state.stack.size() == 1 && joins_input(state, state.stack[0])) return easily(state, landing, 1);
+    return easily(state, landing);
 }
 
-bool Finisher::easily_after(const State& state, const Recipe& recipe, const Effect& effect, const System& system, size_t left) {
+// The same, with so many primitives home.
+bool Finisher::easily(const State& state, const Landing& landing, int steps) {
     if (!routes_.joins || !routes_.folding || state.limits.width < 2) return false;
-    if (moves_.options.receptive_pixels > 1) return false;
-    if (moves_.options.budgets() && !affordable_after(state, recipe, effect, system, left)) return false;
-    const Assignment& witness = effect.plain() ? state.system.witness : system.witness;
-    int steps = 0;
-    if (left) {
-        const Shape& under = state.nodes[static_cast<size_t>(state.stack[left - 1])].shape;
-        steps = fewest_folds(effect.shape, under, witness, false) + 1 + joins(state, left, witness);
-    } else if (!(effect.shape == moves_.input)) {
-        steps = fewest_folds(effect.shape, moves_.input, witness, false) + 1;
-    }
-    return home_in_time(state.limits, state.primitives + 1 + steps, state.weighted + recipe.weighted,
-                        state.families | uint64_t{1} << recipe.family, true);
+    const int reached = landing.primitives + steps;
+    if (reached >= state.limits.max_primitives) return false;
+    bool reaches = moves_.reaches(landing.field);
+    for (size_t i = 0; i < landing.left && !reaches; ++i) reaches = moves_.reaches(state.node(state.stack[i]).field);
+    // What is required may cost more than a budget leaves: then only cheap primitives may be missing.
+    if (moves_.options.budgets() &&
+        (!reaches || moves_.missing(state.limits, landing.families) || landing.weighted < moves_.options.min_weighted ||
+         !affordable(state, landing, steps)))
+        return false;
+    return home_in_time(state.limits, reached, landing.weighted, landing.families, reaches);
+}
+
+// Primitives that the shortest length and the share of weighted ones still ask for.
+int Finisher::still_due(const Limits& limits, int primitives, int weighted) const {
+    const int lightest = static_cast<int>(std::ceil(weighted / moves_.options.weighted_ratio - 1e-9));
+    return std::max({0, limits.min_primitives - primitives, lightest - primitives});
+}
+
+// Whether the primitives home, without weights and as large as the largest tensor, surely keep the budgets.
+bool Finisher::affordable(const State& state, const Landing& landing, int steps) const {
+    const int count = 1 + std::max(steps, still_due(state.limits, landing.primitives, landing.weighted));
+    const auto affords = [&](const Size& numel) {
+        Values elements{};
+        moves_.sites.add(substituted(numel, landing.system.witness), elements);
+        for (int i : {0, 2})
+            for (size_t site = 0; site < moves_.options.caps[i].size(); ++site)
+                if (landing.bill->spent[i][site] + kDearest * count * elements[site] > moves_.options.caps[i][site]) return false;
+        return true;
+    };
+    if (!affords(moves_.input_numel) || !affords(landing.numel)) return false;
+    return std::all_of(state.stack.begin(), state.stack.begin() + static_cast<long>(landing.left),
+                       [&](int tensor) { return affords(state.node(tensor).numel); });
 }
 
 // Whether a kernel that is home after `reached` primitives can end in time with what is required.
-bool Finisher::home_in_time(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches) {
-    if (reached >= limits.max_primitives) return false;
-    State state = home(limits, reached, weighted, families, reaches);
+bool Finisher::home_in_time(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches,
+                            std::vector<int>* plan) {
     const int parts[] = {reached, weighted, reaches, limits.min_primitives, limits.max_primitives, limits.width > 1};
-    const uint64_t missing = moves_.missing(state);
+    const uint64_t missing = moves_.missing(limits, families);
     const uint64_t key = mix(mix(1, parts, sizeof parts), &missing, sizeof missing);
     const auto known = homes_.find(key);
-    if (known != homes_.end()) return known->second;
-    const bool found = search(state, nullptr);
+    if (known != homes_.end() && !plan) return known->second;
+    Cost cost;
+    const bool found = search(home(limits, reached, weighted, families, reaches), plan, cost);
     if (homes_.size() >= kHomes) homes_.clear();
     return homes_[key] = found;
 }
@@ -177,10 +196,13 @@ bool Finisher::home_in_time(const Limits& limits, int reached, int weighted, uin
 State Finisher::home(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches) const {
     State home = moves_.start(limits);
     home.light = true;
-    Node node = home.nodes[0];
+    home.bill = nullptr;
+    Node node = home.node(0);
     constexpr int32_t everywhere = 1 << 20;
     if (reaches) node.field = {-everywhere, everywhere, -everywhere, everywhere};
-    home.nodes.push_back(node);
+    home.nodes.push_back(std::make_shared<Node>(node));
+    home.places = {0, 1};
+    home.made = 2;
     home.stack = {1};
     home.primitives = reached;
     home.weighted = weighted;
@@ -188,115 +210,223 @@ State Finisher::home(const Limits& limits, int reached, int weighted, uint64_t f
     return home;
 }
 
-// Whether all primitives that still fit, without weights and as large as the largest tensor, surely keep the budgets.
-bool Finisher::affordable(const State& state) const {
-    return affords(state.spent, state.remaining(), moves_.input, state.system.witness) &&
-           std::all_of(state.stack.begin(), state.stack.end(), [&](int tensor) {
-               const Shape& shape = state.nodes[static_cast<size_t>(tensor)].shape;
-               return affords(state.spent, state.remaining(), shape, state.system.witness);
-           });
-}
-
-bool Finisher::affords(const std::vector<double>* spent, int steps, const Shape& shape, const Assignment& witness) const {
-    Values elements{};
-    moves_.sites.add(substituted(shape.numel(), witness), elements);
-    for (int i : {0, 2})
-        for (size_t site = 0; site < moves_.options.caps[i].size(); ++site)
-            if (spent[i][site] + 8 * steps * elements[site] > moves_.options.caps[i][site]) return false;
-    return true;
-}
-
-// The same after a primitive that leaves the witness as it is; only where nothing else is required any more.
-bool Finisher::affordable_after(const State& state, const Recipe& recipe, const Effect& effect, const System& system,
-                                size_t left) const {
-    const auto& options = moves_.options;
-    if (moves_.missing(state) || state.weighted + recipe.weighted < options.min_weighted) return false;
-    if (recipe.fresh || (!effect.plain() && system.witness != state.system.witness)) return false;
-    const Assignment& witness = state.system.witness;
-    std::vector<double> spent[kCosts];
-    const std::vector<Size> elements{effect.shape.numel()};
-    const std::vector<Size>* added[] = {&effect.flops, &effect.weights, &elements};
-    for (int i = 0; i < kCosts; ++i) {
-        if (options.caps[i].empty()) continue;
-        Values sums{};
-        for (const auto& size : *added[i]) moves_.sites.add(substituted(size, witness), sums);
-        for (size_t site = 0; site < options.caps[i].size(); ++site) {
-            spent[i].push_back(state.spent[i][site] + sums[site]);
-            if (spent[i].back() > options.caps[i][site]) return false;
+int Finisher::homeward(const State& state) {
+    if (!easily(state)) return -1;
+    const size_t depth = state.stack.size();
+    const int bottom = state.stack[0];
+    std::vector<int> actions;
+    if (depth == 1 && bottom != 0 && state.top().shape == moves_.input) {
+        const bool reaches = moves_.reaches(state.top().field);
+        if (!home_in_time(state.limits, state.primitives, state.weighted, state.families, reaches, &actions) || actions.empty())
+            return -1;
+        const int first = actions.back();  // the search lists the last action first
+        return first > moves_.first_push ? moves_.first_push + bottom : first;
+    }
+    int dims = 0;
+    if (depth == 2 && state.stack[1] == 0 && joins_input(state, bottom)) {
+        append(actions, routes_.into_top);
+    } else {
+        const bool same = depth > 1 ? state.stack[depth - 2] == state.stack.back() : bottom == 0;
+        const Shape& target = depth > 1 ? state.under().shape : moves_.input;
+        fewest_folds(state.top().shape, target, state.system->witness, same, &dims);
+        if (dims) {
+            fold_first(state.top().shape, dims, actions);
+        } else if (depth == 1) {
+            return moves_.first_push;
+        } else {
+            append(actions, routes_.into_under);
         }
     }
-    const int steps = state.remaining() - 1;
-    if (!affords(spent, steps, moves_.input, witness) || !affords(spent, steps, effect.shape, witness)) return false;
-    return std::all_of(state.stack.begin(), state.stack.begin() + static_cast<long>(left), [&](int tensor) {
-        return affords(spent, steps, state.nodes[static_cast<size_t>(tensor)].shape, witness);
-    });
+    State light = state;
+    light.light = true;
+    light.places.resize(light.nodes.size());
+    std::optional<State> after;
+    for (int action : actions) {
+        const Recipe* recipe = moves_.recipe(state, action);
+        if (recipe && moves_.apply(light, *recipe, moves_.arity[static_cast<size_t>(action)], after) == Refusal::none && easily(*after))
+            return action;
+    }
+    return -1;
 }
 
 // The search: guided by routes far from the end, exact for the last primitives.
 
-State Finisher::compact(const State& state, bool keep_all) {
-    State light;
-    light.light = true;
-    light.limits = state.limits;
-    light.primitives = state.primitives;
-    light.weighted = state.weighted;
-    light.families = state.families;
-    light.group_count = state.group_count;
-    light.pushed = state.pushed;
-    light.system = state.system;
-    for (int i = 0; i < kCosts; ++i) {
-        light.spent[i] = state.spent[i];
-        if (!light.spent[i].empty()) light.costs[i] = state.costs[i];
+bool Finisher::exact(const State& state) const {
+    return state.remaining() <= (state.made <= kExactTensors ? exact_ : 1);
+}
+
+// A state with all that the search needs and nothing else: states that differ in the rest share its answers.
+State Finisher::goal(const State& state) const {
+    State light = state;
+    light.program.clear();
+    light.plan.clear();
+    if (!light.light) {
+        light.light = true;
+        light.made = static_cast<int>(light.nodes.size());
+        light.places.resize(light.nodes.size());
+        std::iota(light.places.begin(), light.places.end(), 0);
     }
-    std::vector<int> moved(state.nodes.size(), -1);
-    moved[0] = 0;
-    light.nodes.push_back(state.nodes[0]);
-    for (int tensor : state.stack) {
-        int& place = moved[static_cast<size_t>(tensor)];
-        if (place < 0) {
-            place = static_cast<int>(light.nodes.size());
-            light.nodes.push_back(state.nodes[static_cast<size_t>(tensor)]);
-        }
-        light.stack.push_back(place);
-    }
-    if (!keep_all) return light;
-    for (const auto& node : state.nodes) {  // one of each other shape that could be pushed
-        const bool known = std::any_of(light.nodes.begin(), light.nodes.end(), [&](const Node& kept) {
-            return kept.shape == node.shape && std::memcmp(&kept.field, &node.field, sizeof(Field)) == 0;
-        });
-        if (!known) light.nodes.push_back(node);
-    }
+    if (!moves_.options.budgets()) light.bill = nullptr;
+    const int due = still_due(state.limits, state.primitives, state.weighted);
+    const int most = state.primitives + std::max(due, needed(state) + kSlack);
+    light.limits.max_primitives = std::min(light.limits.max_primitives, most);
+    trim(light, exact(light) ? kOthers : 0);
+    if (light.system->variables) hide_variables(light);
     return light;
 }
 
-uint64_t Finisher::signature(const State& state) const {
-    const int counts[] = {state.limits.min_primitives, state.limits.max_primitives, state.limits.width, state.pushed,
-                          state.primitives, state.weighted, state.group_count, state.system.variables};
+// Leaves out the tensors that are not on the stack, but for the input and so many others of different shapes.
+void Finisher::trim(State& light, int others) {
+    std::vector<Tensor> nodes{light.nodes[0]};
+    std::vector<int> places{light.places[0]}, moved(light.nodes.size(), -1);
+    moved[0] = 0;
+    auto keep = [&](size_t tensor) {
+        moved[tensor] = static_cast<int>(nodes.size());
+        nodes.push_back(light.nodes[tensor]);
+        places.push_back(light.places[tensor]);
+    };
+    for (int& tensor : light.stack) {
+        const auto index = static_cast<size_t>(tensor);
+        if (moved[index] < 0) keep(index);
+        tensor = moved[index];
+    }
+    for (size_t tensor = light.nodes.size(); tensor-- > 0 && others > 0;) {
+        if (moved[tensor] >= 0) continue;
+        const Node& node = *light.nodes[tensor];
+        const bool known = std::any_of(nodes.begin(), nodes.end(), [&](const Tensor& kept) {
+            return kept->key == node.key && std::memcmp(&kept->field, &node.field, sizeof(Field)) == 0;
+        });
+        if (known) continue;
+        keep(tensor);
+        --others;
+    }
+    light.nodes = std::move(nodes);
+    light.places = std::move(places);
+}
+
+// Drops free sizes that no tensor left depends on, and closes the gaps; the others keep their order.
+void Finisher::hide_variables(State& light) {
+    const System& system = *light.system;
+    Variables used = 0;
+    for (const auto& tensor : light.nodes)
+        for (const Size& size : tensor->shape.sizes) used |= size.variables();
+    if (light.bill)
+        for (const auto& terms : light.bill->open)
+            for (const Size& size : terms) used |= size.variables();
+    for (Variables before = 0; before != used;) {
+        before = used;
+        for (const auto& constraint : system.constraints)
+            if (constraint.size.variables() & used) used |= constraint.size.variables();
+        for (const auto& volume : system.volumes)
+            if (volume.size.variables() & used) used |= volume.size.variables();
+    }
+    if (used == (1u << system.variables) - 1) return;
+    int place[kVariables] = {}, count = 0;
+    for (int v = 0; v < system.variables; ++v) place[v] = used >> v & 1 ? count++ : -1;
+    const auto moved = [&](const Size& size) {
+        if (!size.has_variables()) return size;
+        Size result = size;
+        for (int v = 0; v < kVariables; ++v) result.e[static_cast<size_t>(v)] = 0;
+        for (int v = 0; v < system.variables; ++v)
+            if (place[v] >= 0) result.e[static_cast<size_t>(place[v])] = size.e[static_cast<size_t>(v)];
+        return result;
+    };
+    auto kept = std::make_shared<System>();
+    kept->variables = count;
+    kept->hidden = system.hidden + system.variables - count;
+    for (int v = 0; v < system.variables; ++v)
+        if (place[v] >= 0) kept->witness[static_cast<size_t>(place[v])] = system.witness[static_cast<size_t>(v)];
+    for (const auto& constraint : system.constraints)
+        if (constraint.size.variables() & used) kept->constraints.push_back({moved(constraint.size), constraint.least});
+    for (const auto& volume : system.volumes)
+        if (volume.size.variables() & used) kept->volumes.push_back({moved(volume.size), volume.most});
+    light.system = std::move(kept);
+    for (auto& tensor : light.nodes) {
+        const auto open = [](const Size& size) { return size.has_variables(); };
+        if (std::none_of(tensor->shape.sizes, tensor->shape.sizes + 2 * kSlots, open)) continue;
+        Node node = *tensor;
+        for (Size& size : node.shape.sizes) size = moved(size);
+        node.shaped();
+        tensor = std::make_shared<Node>(std::move(node));
+    }
+    if (!light.bill) return;
+    auto bill = std::make_shared<Bill>(*light.bill);
+    for (auto& terms : bill->open)
+        for (Size& size : terms) size = moved(size);
+    light.bill = std::move(bill);
+}
+
+Finisher::Cost Finisher::between(const State& before, const State& after) const {
+    Cost cost;
+    if (!before.bill || before.frugal) return cost;
+    for (int i = 0; i < kCosts; ++i) {
+        const auto& caps = moves_.options.caps[i];
+        for (size_t site = 0; site < caps.size(); ++site) {
+            const double more = after.bill->spent[i][site] - before.bill->spent[i][site];
+            if (more > 0) cost.of[i] = std::max(cost.of[i], static_cast<float>(1.000001 * more / caps[site]));
+        }
+    }
+    return cost;
+}
+
+bool Finisher::fits(const State& state, const Cost& cost) const {
+    for (int i = 0; i < kCosts; ++i) {
+        const auto& caps = moves_.options.caps[i];
+        for (size_t site = 0; site < caps.size(); ++site)
+            if (cost.of[i] > 0 && !(state.bill->spent[i][site] + cost.of[i] * caps[site] <= caps[site])) return false;
+    }
+    return true;
+}
+
+// What the answer of the search depends on; `pushes`: whether tensors off the stack do.
+uint64_t Finisher::signature(const State& state, bool pushes) const {
+    const auto& options = moves_.options;
+    const int remaining = state.remaining();
+    const int most_weighted = std::min(remaining, options.most_weighted - state.weighted);
+    const bool ratio = state.weighted + most_weighted > options.weighted_ratio * (state.primitives + most_weighted);
+    const int counts[] = {std::max(0, state.limits.min_primitives - state.primitives),
+                          remaining,
+                          std::max(0, options.min_weighted - state.weighted),
+                          most_weighted,
+                          ratio ? state.primitives : -1,
+                          ratio ? state.weighted : -1,
+                          state.limits.width,
+                          state.pushed + 2 * state.frugal + 4 * pushes,
+                          state.group_count,
+                          state.system->variables,
+                          state.system->hidden};
     const uint64_t missing = moves_.missing(state);
     uint64_t hash = mix(mix(3, counts, sizeof counts), &missing, sizeof missing);
-    hash = mix(hash, state.stack.data(), state.stack.size() * sizeof(int));
-    for (const auto& node : state.nodes) {
-        const int pattern = node.shape.pattern();
-        hash = mix(hash, &pattern, sizeof pattern);
-        for (int slot = 0; slot < 2 * kSlots; ++slot)
-            if (node.shape.has(slot)) hash = mix(hash, &node.shape.sizes[slot], sizeof(Size));
-        if (moves_.options.receptive_pixels > 1) hash = mix(hash, &node.field, sizeof node.field);
+    const auto add = [&](const Node& node) {
+        hash = mix(hash, &node.key, sizeof node.key);
+        if (options.receptive_pixels > 1) hash = mix(hash, &node.field, sizeof node.field);
+    };
+    for (int tensor : state.stack) add(state.node(tensor));
+    if (state.stack.size() > 1 && state.stack.back() == state.stack[state.stack.size() - 2]) hash = mix(hash, &remaining, 1);
+    if (state.stack[0] == 0) hash = mix(hash, &remaining, 2);
+    if (pushes)
+        for (const auto& tensor : state.nodes) add(*tensor);
+    const System& system = *state.system;
+    if (system.variables) {
+        hash = mix(hash, system.witness.data(), static_cast<size_t>(system.variables) * sizeof(Size));
+        for (const auto& constraint : system.constraints) {
+            hash = mix(hash, &constraint.size, sizeof(Size));
+            hash = mix(hash, &constraint.least, sizeof constraint.least);
+        }
+        for (const auto& volume : system.volumes) {
+            hash = mix(hash, &volume.size, sizeof(Size));
+            hash = mix(hash, &volume.most, sizeof volume.most);
+        }
     }
-    for (int v = 0; v < state.system.variables; ++v) hash = mix(hash, &state.system.witness[static_cast<size_t>(v)], sizeof(Size));
-    for (const auto& constraint : state.system.constraints) {
-        hash = mix(hash, &constraint.size, sizeof(Size));
-        hash = mix(hash, &constraint.least, sizeof constraint.least);
+    if (state.bill) {
+        for (int i = 0; i < kCosts; ++i) {
+            if (options.caps[i].empty()) continue;
+            if (system.variables)
+                hash = mix(hash, state.bill->open[i].data(), state.bill->open[i].size() * sizeof(Size));
+            if (state.frugal) hash = mix(hash, state.bill->spent[i].data(), state.bill->spent[i].size() * sizeof(double));
+        }
     }
-    for (const auto& volume : state.system.volumes) {
-        hash = mix(hash, &volume.size, sizeof(Size));
-        hash = mix(hash, &volume.most, sizeof volume.most);
-    }
-    for (int i = 0; i < kCosts; ++i) {
-        hash = mix(hash, state.spent[i].data(), state.spent[i].size() * sizeof(double));
-        if (state.system.variables && !state.spent[i].empty())
-            hash = mix(hash, state.costs[i].data(), state.costs[i].size() * sizeof(Size));
-    }
-    return hash | 1;
+    return hash | 1;  // 0 is an empty place
 }
 
 // A lower bound of the primitives that finish the kernel: those that join the stack, and those that are required.
@@ -316,66 +446,105 @@ int Finisher::needed(const State& state) const {
     return std::max({unary + std::max(joins, binary), options.min_weighted - state.weighted, 1});
 }
 
-bool Finisher::search(const State& state, std::vector<int>* program) {
-    if (moves_.ending(state) == Refusal::none) return true;
+bool Finisher::search(const State& state, std::vector<int>* program, Cost& cost) {
+    cost = {};
+    if (state.bill && !state.frugal && state.system->variables) {
+        State ended;
+        if (moves_.ending(state, &ended) == Refusal::none) {
+            cost = between(state, ended);
+            return true;
+        }
+    } else if (moves_.ending(state) == Refusal::none) {
+        return true;
+    }
     const int remaining = state.remaining();
     if (remaining < needed(state)) return false;
-    const uint64_t key = signature(state);
+    const bool pushes = exact(state) && !(remaining == 1 && state.stack.size() == 2);
+    const uint64_t key = signature(state, pushes);
     const size_t place = key / 2 % kMemo;
     const Entry& entry = memo_[place];
-    if (entry.key == key && (!entry.found || !program)) return entry.found;
+    if (entry.key == key && (!entry.found || !program)) {
+        cost = entry.cost;
+        return entry.found;
+    }
     bool found = false;
     if (remaining == 1) {
-        found = last(state, program);
+        found = last(state, program, cost);
     } else {
-        found = guided(state, program) || (remaining <= exact_ && every(state, program));
+        found = guided(state, program, cost) || (exact(state) && every(state, program, cost)) || sooner(state, program, cost);
     }
-    memo_[place] = {key, found};
+    memo_[place] = {key, found, cost};
     return found;
 }
 
-bool Finisher::finishes(const State& after, int action, std::vector<int>* program) {
-    if (!search(after, program)) return false;
+// Whether the kernel can be finished by the few primitives that the search is exact for, though more would fit.
+bool Finisher::sooner(const State& state, std::vector<int>* program, Cost& cost) {
+    const int most = state.primitives + exact_;
+    if (state.limits.max_primitives <= most || most < state.limits.min_primitives) return false;
+    State shorter = state;
+    shorter.limits.max_primitives = most;
+    return search(shorter, program, cost);
+}
+
+bool Finisher::finishes(const State& state, const State& after, int action, std::vector<int>* program, Cost& cost) {
+    if (!search(after, program, cost)) return false;
     if (program) program->push_back(action);
+    cost.add(between(state, after));
     return true;
 }
 
-// One primitive remains: each is tried, one of a kind, also after a push.
-bool Finisher::last(const State& state, std::vector<int>* program) {
-    const int depth = static_cast<int>(state.stack.size());
+// One primitive remains: each is tried, also after a push.
+bool Finisher::last(const State& state, std::vector<int>* program, Cost& cost) {
+    const size_t depth = state.stack.size();
+    if (depth == 2) return ends_with_one(state, program, cost);
     if (depth > 2) return false;
-    std::optional<State> after;
-    for (Table* table : moves_.tables(state, depth)) {
-        for (int index : table->first) {
-            const Recipe& recipe = table->recipes[static_cast<size_t>(index)];
-            if (!could_end(state, recipe, depth)) continue;
-            if (moves_.apply(state, recipe, depth, after) != Refusal::none) continue;
-            if (moves_.ending(*after) != Refusal::none) continue;
-            if (program) program->push_back(recipe.action);
-            return true;
-        }
+    const uint64_t key = signature(state, false);
+    Entry& entry = memo_[key / 2 % kMemo];
+    if (entry.key != key || program) {
+        const bool found = ends_with_one(state, program, cost);
+        entry = {key, found, cost};
     }
-    if (depth == 2) return false;
-    State pushed = state;
-    pushed.pushed = true;
-    pushed.stack.push_back(0);
+    if (entry.found) {
+        cost = entry.cost;
+        return true;
+    }
     for (int tensor = 0; tensor < static_cast<int>(state.nodes.size()); ++tensor) {
         if (moves_.refused_push(state, tensor) != Refusal::none) continue;
-        pushed.stack.back() = tensor;
-        if (!last(pushed, program)) continue;
-        if (program) program->push_back(moves_.first_push + tensor);
-        return true;
+        const int action = moves_.first_push + state.places[static_cast<size_t>(tensor)];
+        if (finishes(state, moves_.after_push(state, tensor), action, program, cost)) return true;
     }
     return false;
 }
 
-// Whether a primitive may make a tensor as large as the output: a cheap look before it is applied.
-bool Finisher::could_end(const State& state, const Recipe& recipe, int arity) {
-    if (state.system.variables + recipe.fresh > 0 || !moves_.balanced(state, recipe, arity)) return true;
-    return moves_.preview(state, recipe, arity, effect_, system_) == Refusal::none && effect_.shape.numel() == moves_.input.numel();
+// Whether one primitive on all tensors of the stack finishes the kernel; one of each kind is tried.
+bool Finisher::ends_with_one(const State& state, std::vector<int>* program, Cost& cost) {
+    const int arity = static_cast<int>(state.stack.size());
+    const bool open = state.system->variables > 0;
+    for (Table* table : moves_.tables(state, arity)) {
+        const Inputs straight = moves_.inputs(state, arity, false, table->view);
+        const Inputs swapped = moves_.inputs(state, arity, true, table->view);
+        for (int index : table->first) {
+            const Recipe& recipe = table->recipes[static_cast<size_t>(index)];
+            if (moves_.full(state, arity, recipe.weighted) != Refusal::none) continue;
+            const Inputs& inputs = recipe.swapped ? swapped : straight;
+            if (state.system->variables + recipe.fresh <= kVariables) {  // a cheap look at the size that would come out
+                const bool balanced = moves_.balanced(recipe, inputs);
+                if (!balanced && !open) continue;
+                const Size ratio = recipe.numel.at(inputs.at) / moves_.input_numel;
+                if (balanced && ratio != Size{} && !ratio.has_variables()) continue;
+            }
+            std::optional<State> after;
+            if (moves_.apply(state, recipe, arity, after) != Refusal::none) continue;
+            if (!search(*after, nullptr, cost)) continue;
+            cost.add(between(state, *after));
+            if (program) program->push_back(recipe.action);
+            return true;
+        }
+    }
+    return false;
 }
 
-bool Finisher::every(const State& state, std::vector<int>* program) {
+bool Finisher::every(const State& state, std::vector<int>* program, Cost& cost) {
     std::optional<State> after;
     for (int arity = 1; arity <= std::min(2, static_cast<int>(state.stack.size())); ++arity) {
         for (Table* table : moves_.tables(state, arity)) {
@@ -383,48 +552,50 @@ bool Finisher::every(const State& state, std::vector<int>* program) {
                 const Recipe& recipe = table->recipes[static_cast<size_t>(index)];
                 if (moves_.apply(state, recipe, arity, after) != Refusal::none) continue;
                 const State next = std::move(*after);
-                if (finishes(next, recipe.action, program)) return true;
+                if (finishes(state, next, recipe.action, program, cost)) return true;
             }
         }
     }
     if (static_cast<int>(state.stack.size()) > state.remaining()) return false;
-    for (int tensor = 0; tensor < static_cast<int>(state.nodes.size()); ++tensor)
+    for (int tensor = 0; tensor < static_cast<int>(state.nodes.size()); ++tensor) {
+        const int action = moves_.first_push + state.places[static_cast<size_t>(tensor)];
         if (moves_.refused_push(state, tensor) == Refusal::none &&
-            finishes(moves_.after_push(state, tensor), moves_.first_push + tensor, program))
+            finishes(state, moves_.after_push(state, tensor), action, program, cost))
             return true;
+    }
     return false;
 }
 
 // The first candidates that can be played, each followed to its end.
-bool Finisher::guided(const State& state, std::vector<int>* program) {
+bool Finisher::guided(const State& state, std::vector<int>* program, Cost& cost) {
     std::vector<int> actions;
     candidates(state, actions);
     int branches = state.remaining() <= kBranchingDepth ? kBranches : 1;
     std::vector<uint8_t> tried(static_cast<size_t>(actions_), 0);
-    std::vector<int> kinds;
     for (int action : actions) {
         if (tried[static_cast<size_t>(action)]) continue;
         tried[static_cast<size_t>(action)] = 1;
         bool legal = false;
-        if (follow(state, action, program, legal)) return true;
+        if (follow(state, action, program, cost, legal)) return true;
         if (legal && --branches == 0) return false;
     }
     return false;
 }
 
-bool Finisher::follow(const State& state, int action, std::vector<int>* program, bool& legal) {
-    if (action >= moves_.first_push) {
-        const int tensor = action - moves_.first_push;
-        if (static_cast<int>(state.stack.size()) > state.remaining()) return false;
-        if (moves_.refused_push(state, tensor) != Refusal::none) return false;
-        legal = true;
-        return finishes(moves_.after_push(state, tensor), action, program);
-    }
-    const Recipe* recipe = moves_.recipe(state, action);
+bool Finisher::follow(const State& state, int action, std::vector<int>* program, Cost& cost, bool& legal) {
     std::optional<State> after;
-    if (!recipe || moves_.apply(state, *recipe, moves_.arity[static_cast<size_t>(action)], after) != Refusal::none) return false;
+    if (action == moves_.first_push) {
+        if (static_cast<int>(state.stack.size()) > state.remaining()) return false;
+        if (moves_.refused_push(state, 0) != Refusal::none) return false;
+        after = moves_.after_push(state, 0);
+    } else {
+        const Recipe* recipe = moves_.recipe(state, action);
+        if (!recipe || moves_.apply(state, *recipe, moves_.arity[static_cast<size_t>(action)], after) != Refusal::none) return false;
+        if (!exact(state)) trim(*after, 0);
+    }
     legal = true;
-    return finishes(*after, action, program);
+    const State next = std::move(*after);
+    return finishes(state, next, action, program, cost);
 }
 
 // What to try next, best first.
@@ -440,7 +611,7 @@ void Finisher::candidates(const State& state, std::vector<int>& out) {
         toward_required(state, wanted, out);
     }
     if (state.stack.size() > 1) return join(state, out);
-    if (state.top().shape.numel() != moves_.input.numel()) {
+    if (state.top().numel != moves_.input_numel) {
         append(out, routes_.to_channels);
         fold_to_size(state, out);
         bool there = false;
@@ -492,7 +663,7 @@ void Finisher::join(const State& state, std::vector<int>& out) {
 // Fold what makes the top as large as the output.
 void Finisher::fold_to_size(const State& state, std::vector<int>& out) {
     const Shape& top = state.top().shape;
-    const Size want = moves_.input.numel();
+    const Size want = moves_.input_numel;
     for (int dims : fold_sets(top))
         if (folded(top, dims).numel() == want) return fold_first(top, dims, out);
 }
@@ -504,7 +675,7 @@ void Finisher::fold_toward(const State& state, const Shape& target, std::vector<
         return;
     }
     int dims = 0;
-    if (fewest_folds(state.top().shape, target, state.system.witness, false, &dims) == kImpossible) return;
+    if (fewest_folds(state.top().shape, target, state.system->witness, false, &dims) == kImpossible) return;
     there = dims == 0;
     if (dims) fold_first(state.top().shape, dims, out);
 }

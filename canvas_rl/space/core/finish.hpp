@@ -20,48 +20,78 @@ struct Routes {
     uint64_t joins = 0, unary = 0, folding = 0;  // sets of families
 };
 
+// What is on top of the lowest tensors of a stack, and the counts of the program that put it there.
+struct Landing {
+    const Shape& shape;
+    const Size& numel;
+    const Field& field;
+    const System& system;
+    const Bill* bill;  // null where there is no budget
+    size_t left;       // how many tensors lie below
+    bool same;         // whether it is the tensor right below
+    int primitives, weighted;
+    uint64_t families;
+};
+
 class Finisher {
    public:
     Finisher(Moves& moves, Routes routes, int actions, int exact)
         : moves_(moves), routes_(std::move(routes)), actions_(actions), exact_(exact), memo_(kMemo) {}
 
-    // Whether some program surely finishes the kernel from here.
-    bool can_finish(const State& state);
-    // Whether some program surely finishes the kernel after a primitive, where that is easily seen: its result is to be
-    // on top of the `left` lowest tensors of the stack.
-    bool easily_after(const State& state, const Recipe& recipe, const Effect& effect, const System& system, size_t left);
-    // Such a program, the output left out; false if none is found.
-    bool plan(const State& state, std::vector<int>& program);    bool easily_after_push(const State& state, int tensor);
+    // Whether some program surely finishes the kernel from here. `plan`, where given, becomes such a program, the output
+    // left out; empty where the way home is easy.
+    bool can_finish(const State& state, std::vector<int>* plan = nullptr);
+    // Whether folding and joining surely finish a kernel in time: from the top down, fold each tensor until it can be
+    // broadcast to the one beneath, at last to the input; then the program is again a tensor like the input ("home"),
+    // and what is missing follows. `state` is the one before.
+    bool easily(const State& state, const Landing& landing);
+    bool easily(const State& state);
+    bool easily_after_push(const State& state, int tensor);
+    // The next action on an easy way home; -1 if there is none.
+    int homeward(const State& state);
 
    private:
+    // What finishing takes: for each budget the greatest share of a site's cap.
+    struct Cost {
+        float of[kCosts] = {};
+        void add(const Cost& other) {
+            for (int i = 0; i < kCosts; ++i) of[i] += other.of[i];
+        }
+    };
     struct Entry {
         uint64_t key = 0;
         bool found = false;
+        Cost cost;
     };
-    static constexpr size_t kMemo = 1 << 16;
+    static constexpr size_t kMemo = 1 << 17;
 
-    bool far_from_limits(const State& state);
     bool joins_input(const State& state, int tensor);
     int joins(const State& state, size_t left, const Assignment& witness);
     int fewest_folds(const Shape& shape, const Shape& target, const Assignment& witness, bool same, int* dims = nullptr);
     const std::vector<int>& fold_sets(const Shape& shape);
-    bool home_in_time(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches);
-    bool affordable(const State& state) const;
-    bool affords(const std::vector<double>* spent, int steps, const Shape& shape, const Assignment& witness) const;
-    bool affordable_after(const State& state, const Recipe& recipe, const Effect& effect, const System& system,
-                          size_t left) const;
+    bool easily(const State& state, const Landing& landing, int steps);
+    bool home_in_time(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches,
+                      std::vector<int>* plan = nullptr);
+    int still_due(const Limits& limits, int primitives, int weighted) const;
+    bool affordable(const State& state, const Landing& landing, int steps) const;
     State home(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches) const;
 
+    bool exact(const State& state) const;
+    State goal(const State& state) const;
+    static void trim(State& light, int others);
+    static void hide_variables(State& light);
+    Cost between(const State& before, const State& after) const;
+    bool fits(const State& state, const Cost& cost) const;
     int needed(const State& state) const;
-    bool search(const State& state, std::vector<int>* program);
-    bool last(const State& state, std::vector<int>* program);
-    bool could_end(const State& state, const Recipe& recipe, int arity);
-    bool guided(const State& state, std::vector<int>* program);
-    bool every(const State& state, std::vector<int>* program);
-    bool follow(const State& state, int action, std::vector<int>* program, bool& legal);
-    bool finishes(const State& after, int action, std::vector<int>* program);
-    uint64_t signature(const State& state) const;
-    static State compact(const State& state, bool keep_all);
+    uint64_t signature(const State& state, bool pushes) const;
+    bool search(const State& state, std::vector<int>* program, Cost& cost);
+    bool last(const State& state, std::vector<int>* program, Cost& cost);
+    bool ends_with_one(const State& state, std::vector<int>* program, Cost& cost);
+    bool guided(const State& state, std::vector<int>* program, Cost& cost);
+    bool every(const State& state, std::vector<int>* program, Cost& cost);
+    bool sooner(const State& state, std::vector<int>* program, Cost& cost);
+    bool follow(const State& state, int action, std::vector<int>* program, Cost& cost, bool& legal);
+    bool finishes(const State& state, const State& after, int action, std::vector<int>* program, Cost& cost);
 
     void candidates(const State& state, std::vector<int>& out);
     void toward_required(const State& state, uint64_t wanted, std::vector<int>& out);
@@ -75,8 +105,6 @@ class Finisher {
     const Routes routes_;
     const int actions_, exact_;
     std::vector<Entry> memo_;
-    Effect effect_;  // scratch
-    System system_;
     std::unordered_map<uint64_t, bool> homes_;
     std::vector<std::vector<int>> fold_sets_ = std::vector<std::vector<int>>(1 << 10);  // by pattern
 };

@@ -9,24 +9,33 @@ Legality::Legality(const ActionSet& actions, Moves& moves, Finisher& finisher, c
     : actions_(actions), moves_(moves), finisher_(finisher), state_(state) {
     if (state.done()) return;
     for (int arity = 1; arity <= std::min(2, static_cast<int>(state.stack.size())); ++arity) {
-        const Operands operands = Moves::operands(state, arity);
         for (Table* table : moves.tables(state, arity)) {
-            std::vector<int8_t> kinds(table->first.size(), -1);
-            parts_.push_back({table, arity, operands, moves.book.verdicts(*table, operands), std::move(kinds)});
+            parts_.emplace_back(table, arity, state);
+            parts_.back().verdicts = moves.book.verdicts(*table, parts_.back().operands);
         }
     }
 }
 
-Refusal Legality::certified(const State& after) {
-    return finisher_.can_finish(after) ? Refusal::none : Refusal::unfinishable;
+const State& Legality::light() {
+    if (!light_) {
+        light_ = state_;
+        light_->light = true;
+        light_->program.clear();
+        light_->plan.clear();
+        light_->made = static_cast<int>(light_->nodes.size());
+        light_->places.resize(light_->nodes.size());
+        std::iota(light_->places.begin(), light_->places.end(), 0);
+        if (!moves_.options.budgets()) light_->bill = nullptr;
+    }
+    return *light_;
 }
 
 // Whether the same weightless primitive was applied to the same operands: its result can be pushed.
 bool Legality::repeated(const Recipe& recipe, int arity) const {
     if (!recipe.twin) return false;
     const int top = state_.stack.back(), under = arity == 2 ? state_.stack[state_.stack.size() - 2] : -1;
-    return std::any_of(state_.nodes.begin(), state_.nodes.end(), [&](const Node& node) {
-        return node.action == recipe.action && node.top == top && node.under == under;
+    return std::any_of(state_.nodes.begin(), state_.nodes.end(), [&](const Tensor& node) {
+        return node->action == recipe.action && node->top == top && node->under == under;
     });
 }
 
@@ -52,53 +61,85 @@ Refusal Legality::refusal_in(Part& part, const Recipe& recipe, bool sensible) {
         if (repeated(recipe, part.arity)) return Refusal::repeated;
     }
     auto& known = part.kinds[static_cast<size_t>(recipe.kind)];
-    if (known < 0) {
-        known = static_cast<int8_t>(kind_refusal(recipe, part.arity));
-    }
-    if (sensible && known == 0 && state_.remaining() == 1 && ends_pointlessly(recipe, part.arity)) return Refusal::pointless;
+    if (known < 0) known = static_cast<int8_t>(kind_refusal(part, recipe));
+    if (sensible && known == 0 && ends_pointlessly(part, recipe)) return Refusal::pointless;
     return static_cast<Refusal>(known);
 }
 
-Refusal Legality::kind_refusal(const Recipe& recipe, int arity) {
+Refusal Legality::kind_refusal(Part& part, const Recipe& recipe) {
+    const int arity = part.arity;
     if (const Refusal r = moves_.full(state_, arity, recipe.weighted); r != Refusal::none) return r;
-    if (moves_.balanced(state_, recipe, arity)) {  // most are settled without making the state afterwards
-        if (const Refusal r = moves_.preview(state_, recipe, arity, effect_, system_); r != Refusal::none) return r;
-        const size_t left = state_.stack.size() - static_cast<size_t>(arity);
-        if (finisher_.easily_after(state_, recipe, effect_, system_, left)) return Refusal::none;
+    const Inputs& inputs = part.inputs[recipe.swapped];
+    if (moves_.balanced(recipe, inputs)) {  // most are settled without making the state afterwards
+        effect_.priced = moves_.options.budgets();
+        if (const Refusal r = moves_.preview(state_, recipe, inputs, effect_, system_); r != Refusal::none) return r;
+        const bool plain = effect_.plain();
+        std::shared_ptr<const Bill> bill;
+        if (effect_.priced) {
+            const bool moved = !plain && system_.witness != state_.system->witness;
+            bill = moves_.billed(state_, effect_, plain ? *state_.system : system_, moved);
+            if (const Refusal r = moves_.over_budget(*bill); r != Refusal::none) return r;
+        }
+        Field field = state_.top().field;
+        if (arity == 2) field = field.joined(state_.under().field);
+        field = field.moved(recipe.offset);
+        const Landing landing{effect_.shape, effect_.numel, field, plain ? *state_.system : system_, bill.get(),
+                              state_.stack.size() - static_cast<size_t>(arity), false, state_.primitives + 1,
+                              state_.weighted + recipe.weighted, state_.families | uint64_t{1} << recipe.family};
+        if (finisher_.easily(state_, landing)) return Refusal::none;
     }
     std::optional<State> after;
-    const Refusal found = moves_.apply(state_, recipe, arity, after);
-    return found == Refusal::none ? certified(*after) : found;
+    if (const Refusal r = moves_.apply(light(), recipe, arity, after); r != Refusal::none) return r;
+    if (state_.remaining() == 1 && after->stack.size() == 1)
+        part.patterns[static_cast<size_t>(recipe.kind)] = after->top().shape.pattern();
+    if (planned(recipe.action)) return Refusal::none;
+    return finisher_.can_finish(*after) ? Refusal::none : Refusal::unfinishable;
+}
+
+// Whether an action, or one of its kind, comes next in the plan that the state was found legal by.
+bool Legality::planned(int action) {
+    if (state_.plan.empty()) return false;
+    const int next = state_.plan[0];
+    if (actions_.is_push(action) != actions_.is_push(next)) return false;
+    if (actions_.is_push(action)) return push_key(action - actions_.templates) == push_key(next - actions_.templates);
+    const Part* part = this->part(action);
+    if (part != this->part(next)) return false;
+    return part->table->find(action)->kind == part->table->find(next)->kind;
 }
 
 // Whether only the output can follow a primitive, and it makes no sense.
-bool Legality::ends_pointlessly(const Recipe& recipe, int arity) {
-    std::optional<State> after;
-    moves_.apply(state_, recipe, arity, after);
-    return after->stack.size() == 1 && moves_.book.pointless_output(after->top().shape, after->top().facts);
+bool Legality::ends_pointlessly(const Part& part, const Recipe& recipe) {
+    const int pattern = part.patterns[static_cast<size_t>(recipe.kind)];
+    return pattern >= 0 && moves_.book.pointless_output(pattern, moves_.book.facts(recipe.id, part.operands));
+}
+
+// What a push's legality depends on.
+uint64_t Legality::push_key(int tensor) const {
+    const Node& node = state_.node(tensor);
+    const auto place = std::find(state_.stack.begin(), state_.stack.end(), tensor) - state_.stack.begin();
+    const int parts[] = {static_cast<int>(place), tensor == 0};
+    const uint64_t key = mix(node.key, parts, sizeof parts);
+    return moves_.options.receptive_pixels > 1 ? mix(key, &node.field, sizeof node.field) : key;
 }
 
 Refusal Legality::push_refusal(int tensor) {
     if (const Refusal r = moves_.refused_push(state_, tensor); r != Refusal::none) return r;
     if (state_.remaining() < static_cast<int>(state_.stack.size())) return Refusal::unfinishable;
-    const Node& node = state_.nodes[static_cast<size_t>(tensor)];
-    const auto place = std::find(state_.stack.begin(), state_.stack.end(), tensor) - state_.stack.begin();
-    const int parts[] = {node.shape.pattern(), static_cast<int>(place), tensor == 0};
-    uint64_t key = mix(mix(5, parts, sizeof parts), node.shape.sizes, sizeof node.shape.sizes);
-    if (moves_.options.receptive_pixels > 1) key = mix(key, &node.field, sizeof node.field);
+    const uint64_t key = push_key(tensor);
     for (const auto& [known, verdict] : pushes_)
         if (known == key) return verdict;
-    const bool easy = finisher_.easily_after_push(state_, tensor);
-    pushes_.emplace_back(key, easy ? Refusal::none : certified(moves_.after_push(state_, tensor)));
+    const bool legal = finisher_.easily_after_push(state_, tensor) || planned(actions_.templates + tensor) ||
+                       finisher_.can_finish(moves_.after_push(light(), tensor));
+    pushes_.emplace_back(key, legal ? Refusal::none : Refusal::unfinishable);
     return pushes_.back().second;
 }
 
 Refusal Legality::output_refusal(int level, bool sensible) {
     State after;
     if (const Refusal r = moves_.ending(state_, &after); r != Refusal::none) return r;
-    if (level > 0 && after.system.variables == 0) return Refusal::one_level;
+    if (level > 0 && after.system->variables == 0) return Refusal::one_level;
     const Node& top = state_.top();
-    return sensible && moves_.book.pointless_output(top.shape, top.facts) ? Refusal::pointless : Refusal::none;
+    return sensible && moves_.book.pointless_output(top.shape.pattern(), top.facts) ? Refusal::pointless : Refusal::none;
 }
 
 // Why an action is illegal, the way out left aside.
@@ -111,8 +152,7 @@ Refusal Legality::verdict(int action) {
 Refusal Legality::refusal(int action) {
     if (state_.done()) return Refusal::finished;
     const Refusal found = verdict(action);
-    const bool senseless = found == Refusal::pointless || found == Refusal::repeated;
-    return senseless && !any_sensible() && action == way_out() ? Refusal::none : found;
+    return found != Refusal::none && action == way_out() && !any_sensible() ? Refusal::none : found;
 }
 
 bool Legality::any_sensible() {
@@ -122,14 +162,16 @@ bool Legality::any_sensible() {
     return any_sensible_ == 1;
 }
 
-// Where all that makes sense leads nowhere: the output, or the first action of a finishing program.
+// Where all that makes sense leads nowhere: the output, or what the state was found legal by.
 int Legality::way_out() {
     if (way_out_ == -2) {
-        std::vector<int> program;
+        std::vector<int> plan = state_.plan;
         if (output_refusal(0, false) == Refusal::none) {
             way_out_ = actions_.templates + actions_.pushes;
+        } else if (!plan.empty() || (finisher_.can_finish(state_, &plan) && !plan.empty())) {
+            way_out_ = plan[0];
         } else {
-            way_out_ = finisher_.plan(state_, program) && !program.empty() ? program[0] : -1;
+            way_out_ = finisher_.homeward(state_);
         }
         for (int action = 0; way_out_ == -1 && action < actions_.templates; ++action)
             if (template_refusal(action, false) == Refusal::none) way_out_ = action;
@@ -180,17 +222,24 @@ int Legality::draw(Random& random) {
 }
 
 State Legality::after(int action) {
-    if (actions_.is_push(action)) return moves_.after_push(state_, action - actions_.templates);
+    std::optional<State> next;
     if (actions_.is_output(action)) {
-        State after;
-        moves_.ending(state_, &after);
-        after.fill = action - actions_.templates - actions_.pushes;
-        after.program.push_back(action);
-        return after;
+        moves_.ending(state_, &next.emplace());
+        next->fill = action - actions_.templates - actions_.pushes;
+        next->program.push_back(action);
+        return std::move(*next);
     }
-    std::optional<State> after;
-    moves_.apply(state_, *moves_.recipe(state_, action), moves_.arity[static_cast<size_t>(action)], after);
-    return std::move(*after);
+    if (actions_.is_push(action)) {
+        next = moves_.after_push(state_, action - actions_.templates);
+    } else {
+        moves_.apply(state_, *moves_.recipe(state_, action), moves_.arity[static_cast<size_t>(action)], next);
+    }
+    if (planned(action)) {
+        next->plan.erase(next->plan.begin());
+    } else {
+        finisher_.can_finish(*next, &next->plan);
+    }
+    return std::move(*next);
 }
 
 }  // namespace canvas

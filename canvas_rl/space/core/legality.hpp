@@ -1,6 +1,8 @@
 // Which actions are legal in a state: those that apply and after which the kernel can certainly be finished.
 #pragma once
 
+#include <deque>
+
 #include "finish.hpp"
 
 namespace canvas {
@@ -44,40 +46,52 @@ class Legality {
     // A legal action: a family drawn evenly among those with a legal action, then one of its actions evenly; -1 at a
     // dead end.
     int draw(Random& random);
-    State after(int action);  // of a legal action; an output leaves the free sizes to be chosen
+    // The state after a legal action, with a plan to finish it; an output leaves the free sizes to be chosen.
+    State after(int action);
 
    private:
+    // The templates for as many operands, of one view.
+    struct Part {
+        Part(Table* table, int arity, const State& state)
+            : table(table), arity(arity), operands(Moves::operands(state, arity)),
+              inputs{{arity == 1 ? nullptr : &state.under().shape, state.top().shape, false, table->view, state.system->variables},
+                     {arity == 1 ? nullptr : &state.under().shape, state.top().shape, true, table->view, state.system->variables}},
+              kinds(table->first.size(), -1), patterns(table->first.size(), -1) {}
+        Table* table;
+        int arity;
+        Operands operands;
+        Inputs inputs[2];  // in the order of the stack, and swapped
+        std::shared_ptr<Verdicts> verdicts;
+        std::vector<int8_t> kinds;    // the refusal of each kind, -1: not asked yet
+        std::vector<int> patterns;    // of the result of each kind after which only the output can follow, else -1
+    };
+
     Refusal template_refusal(int action, bool sensible);
     Refusal push_refusal(int tensor);
     Refusal output_refusal(int level, bool sensible);
-    bool ends_pointlessly(const Recipe& recipe, int arity);
+    uint64_t push_key(int tensor) const;
     Refusal verdict(int action);
-    Refusal certified(const State& after);
     bool repeated(const Recipe& recipe, int arity) const;
+    bool ends_pointlessly(const Part& part, const Recipe& recipe);
+    Part* part(int action);
+    Refusal kind_refusal(Part& part, const Recipe& recipe);
+    Refusal refusal_in(Part& part, const Recipe& recipe, bool sensible);
+    bool planned(int action);
+    bool any_sensible();
     int way_out();
+    const State& light();
 
     const ActionSet& actions_;
     Moves& moves_;
     Finisher& finisher_;
     const State& state_;
-    // The templates for as many operands, of one view.
-    struct Part {
-        Table* table;
-        int arity;
-        Operands operands;
-        std::shared_ptr<Verdicts> verdicts;
-        std::vector<int8_t> kinds;  // the refusal of each kind, -1: not asked yet
-    };
-    Part* part(int action);
-    Refusal kind_refusal(const Recipe& recipe, int arity);
-    Refusal refusal_in(Part& part, const Recipe& recipe, bool sensible);
-    std::vector<Part> parts_;
+    std::deque<Part> parts_;
     Effect effect_;  // scratch
     System system_;
+    std::optional<State> light_;  // the state without what only matters once an action is taken
     std::vector<std::pair<uint64_t, Refusal>> pushes_;
     int way_out_ = -2;  // the one action that is legal although it makes no sense; -1: none, -2: not asked yet
     int any_sensible_ = -1;  // whether an action is legal that makes sense; -1: not asked yet
-    bool any_sensible();
 };
 
 }  // namespace canvas

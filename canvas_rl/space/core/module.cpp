@@ -55,7 +55,7 @@ class Core {
         } else if (actions_.is_output(action)) {
             after.emplace();
             const int level = action - actions_.templates - actions_.pushes;
-            if (moves_.ending(*state, &*after) != Refusal::none || (level > 0 && after->system.variables == 0)) return nullptr;
+            if (moves_.ending(*state, &*after) != Refusal::none || (level > 0 && after->system->variables == 0)) return nullptr;
             after->fill = level;
             after->program.push_back(action);
             finish(*after);
@@ -92,10 +92,11 @@ class Core {
     // the eight slots (None where absent), free sizes that it introduced.
     py::list nodes(const StatePointer& state) {
         py::list out;
-        for (const auto& node : state->nodes) {
+        for (const auto& tensor : state->nodes) {
+            const Node& node = *tensor;
             if (node.recipe < 0) continue;
             py::list fresh;
-            for (int i = 0; i < node.fresh_count; ++i) fresh.append(size(state->fresh[static_cast<size_t>(node.fresh + i)]));
+            for (const Size& own : node.fresh) fresh.append(size(own));
             const py::tuple shape = described(node.shape);
             out.append(py::make_tuple(node.recipe, node.under, node.top, shape[0], shape[1], fresh));
         }
@@ -105,22 +106,22 @@ class Core {
     py::list shape_keys(const StatePointer& state, int count) {
         py::list keys;
         for (auto at = state->stack.rbegin(); at != state->stack.rend() && count-- > 0; ++at) {
-            const Shape& shape = state->nodes[static_cast<size_t>(*at)].shape;
+            const Shape& shape = state->node(*at).shape;
             keys.append(py::bytes(reinterpret_cast<const char*>(&shape), sizeof shape));
         }
         return keys;
     }
     py::tuple shape(const StatePointer& state, size_t depth) {
-        return described(state->nodes[static_cast<size_t>(state->stack.at(state->stack.size() - 1 - depth))].shape);
+        return described(state->node(state->stack.at(state->stack.size() - 1 - depth)).shape);
     }
     py::list witness(const StatePointer& state) {
         py::list out;
-        for (int v = 0; v < state->system.variables; ++v) out.append(size(state->system.witness[static_cast<size_t>(v)]));
+        for (int v = 0; v < state->system->variables; ++v) out.append(size(state->system->witness[static_cast<size_t>(v)]));
         return out;
     }
     py::list constraints(const StatePointer& state) {
         py::list out;
-        for (const auto& constraint : state->system.constraints) out.append(py::make_tuple(size(constraint.size), constraint.least));
+        for (const auto& constraint : state->system->constraints) out.append(py::make_tuple(size(constraint.size), constraint.least));
         return out;
     }
 
@@ -142,9 +143,13 @@ class Core {
     // Chooses the free sizes of a program that has ended.
     void finish(State& state) {
         const Assignment values = fill(moves_, state, actions_.levels[static_cast<size_t>(state.fill)]);
-        for (auto& node : state.nodes)
+        for (auto& tensor : state.nodes) {
+            Node node = *tensor;
             for (auto& own : node.shape.sizes) own = substituted(own, values);
-        for (auto& own : state.fresh) own = substituted(own, values);
+            for (auto& own : node.fresh) own = substituted(own, values);
+            node.shaped();
+            tensor = std::make_shared<Node>(std::move(node));
+        }
     }
 
     py::object size(const Size& value) { return algebra_.size(value); }
@@ -353,7 +358,7 @@ PYBIND11_MODULE(_core, module) {
         .def_readonly("weighted", &State::weighted)
         .def_property_readonly("families", [](const State& state) { return state.families; })
         .def_property_readonly("group_count", [](const State& state) { return state.group_count; })
-        .def_property_readonly("variables", [](const State& state) { return state.system.variables; })
+        .def_property_readonly("variables", [](const State& state) { return state.system->variables; })
         .def_property_readonly("depth", [](const State& state) { return state.stack.size(); })
         .def_property_readonly("program", [](const State& state) { return as_tuple(state.program); })
         .def_property_readonly("stack", [](const State& state) { return as_tuple(state.stack); });

@@ -5,13 +5,29 @@
 
 namespace canvas {
 
+namespace {
+
+const std::array<Size, kVariables> kUnits = [] {
+    std::array<Size, kVariables> units;
+    for (int v = 0; v < kVariables; ++v) units[static_cast<size_t>(v)] = unit(v);
+    return units;
+}();
+
+}  // namespace
+
 State Moves::start(const Limits& limits) const {
     State state;
     state.limits = limits;
-    state.nodes.emplace_back();
-    state.nodes[0].shape = input;
+    Node node;
+    node.shape = input;
+    node.shaped();
+    state.nodes = {std::make_shared<Node>(node)};
     state.stack = {0};
-    spend(state);
+    state.system = std::make_shared<System>();
+    auto bill = std::make_shared<Bill>();
+    for (auto& sums : bill->settled) sums.assign(static_cast<size_t>(sites.count()), 0);
+    spend(*bill, {});
+    state.bill = bill;
     return state;
 }
 
@@ -49,46 +65,32 @@ Operands Moves::operands(const State& state, int arity) {
     return {state.under().shape.pattern(), top.shape.pattern(), state.under().facts, top.facts};
 }
 
-namespace {
-
-// What a recipe's monomials are made of.
-struct Inputs {
-    const Size* at[kAllInputs] = {};
-    const Shape* shapes[2];
-    Size products[kAllInputs - kGroupInputs];
-
-    Inputs(const State& state, const Recipe& recipe, int arity, View view) {
-        const Shape& top = state.top().shape;
-        const Shape& under = arity == 1 ? top : state.under().shape;
-        shapes[0] = recipe.swapped ? &top : &under;
-        shapes[1] = recipe.swapped ? &under : &top;
-        for (int slot = 0; slot < 2 * kSlots; ++slot) {
-            at[slot] = &shapes[0]->sizes[slot];
-            at[2 * kSlots + slot] = &shapes[1]->sizes[slot];
-        }
-        if (view == View::dims) return;
-        for (int group = 0; group < 4; ++group)
-            for (int slot = 0; slot < kSlots; ++slot)
-                products[group] *= shapes[group / 2]->sizes[(group % 2) * kSlots + slot];
-        if (view == View::aligned) {
-            int prefix, suffix, slots[2 * kSlots];
-            align(*shapes[0], *shapes[1], prefix, suffix);
-            for (int operand = 0; operand < 2; ++operand) {
-                const int dims = shapes[operand]->dims(slots);
-                for (int i = prefix; i < dims - suffix; ++i) products[4 + operand] *= shapes[operand]->sizes[slots[i]];
-            }
-        }
-        for (int i = kGroupInputs; i < kAllInputs; ++i) at[i] = &products[i - kGroupInputs];
+Inputs::Inputs(const Shape* under, const Shape& top, bool swapped, View view, int known) {
+    if (!under) under = &top;
+    shapes[0] = swapped ? &top : under;
+    shapes[1] = swapped ? under : &top;
+    for (int slot = 0; slot < 2 * kSlots; ++slot) {
+        at[slot] = &shapes[0]->sizes[slot];
+        at[2 * kSlots + slot] = &shapes[1]->sizes[slot];
     }
-};
+    for (int i = 0; known + i < kVariables; ++i) at[kInputs + i] = &kUnits[static_cast<size_t>(known + i)];
+    if (view == View::dims) return;
+    for (int group = 0; group < 4; ++group)
+        for (int slot = (group % 2) * kSlots; slot < (group % 2 + 1) * kSlots; ++slot)
+            if (shapes[group / 2]->has(slot)) products[group] *= shapes[group / 2]->sizes[slot];
+    if (view == View::aligned) {
+        int prefix, suffix, slots[2 * kSlots];
+        align(*shapes[0], *shapes[1], prefix, suffix);
+        for (int operand = 0; operand < 2; ++operand) {
+            const int dims = shapes[operand]->dims(slots);
+            for (int i = prefix; i < dims - suffix; ++i) products[4 + operand] *= shapes[operand]->sizes[slots[i]];
+        }
+    }
+    for (int i = kGroupInputs; i < kAllInputs; ++i) at[i] = &products[i - kGroupInputs];
+}
 
-}  // namespace
-
-Refusal Moves::evaluate(const State& state, const Recipe& recipe, int arity, const Size* fresh, Effect& effect) const {
-    Inputs given(state, recipe, arity, view[static_cast<size_t>(recipe.action)]);
-    const Size** inputs = given.at;
-    for (int i = 0; i < recipe.fresh; ++i) inputs[kInputs + i] = &fresh[i];
-
+Refusal Moves::evaluate(const Recipe& recipe, const Inputs& given, Effect& effect) const {
+    const Size* const* inputs = given.at;
     effect.recipe = &recipe;
     effect.shape = recipe.frame;
     for (int group = 0; group < 2; ++group) {
@@ -125,19 +127,19 @@ Refusal Moves::evaluate(const State& state, const Recipe& recipe, int arity, con
     }
     for (const auto& [size, least] : recipe.constraints)
         if (!open(size.at(inputs), least)) return Refusal::constraint;
-    if (!bounded(effect.shape.numel(), options.largest_activation)) return Refusal::activation;
+    effect.numel = effect.shape.numel();
+    if (!bounded(effect.numel, options.largest_activation)) return Refusal::activation;
     for (const auto& weight : recipe.weights) {
         effect.weights.push_back(weight.at(inputs));
         if (!sites.fixed() && effect.weights.back().has_spatial()) return Refusal::spatial_weight;
         if (!bounded(effect.weights.back(), options.largest_weight)) return Refusal::activation;
     }
-    for (const auto& flops : recipe.flops) effect.flops.push_back(flops.at(inputs));
     return Refusal::none;
 }
 
 Refusal Moves::extend(const State& state, const Effect& effect, System& system) {
-    const int known = state.system.variables, fresh = effect.recipe->fresh;
-    system = state.system;
+    const int known = state.system->variables, fresh = effect.recipe->fresh;
+    system = *state.system;
     bool holds = fresh == 0;
     for (const auto& constraint : effect.constraints) {
         if (system.known(constraint)) continue;
@@ -156,31 +158,26 @@ Refusal Moves::extend(const State& state, const Effect& effect, System& system) 
     return system.all_fit(sites) ? Refusal::none : Refusal::activation;
 }
 
-Refusal Moves::preview(const State& state, const Recipe& recipe, int arity, Effect& effect, System& system) {
+Refusal Moves::preview(const State& state, const Recipe& recipe, const Inputs& inputs, Effect& effect, System& system) {
     if (recipe.group_count && state.group_count && recipe.group_count != state.group_count) return Refusal::group_count;
-    if (state.system.variables + recipe.fresh > kVariables) return Refusal::variables;
-    Size fresh[kLargestFresh];
-    for (int i = 0; i < recipe.fresh; ++i) fresh[i] = unit(state.system.variables + i);
+    const int known = state.system->variables;
+    if (known + state.system->hidden + recipe.fresh > kVariables) return Refusal::variables;
     effect.clear();
-    if (const Refusal r = evaluate(state, recipe, arity, fresh, effect); r != Refusal::none) return r;
+    if (const Refusal r = evaluate(recipe, inputs, effect); r != Refusal::none) return r;
+    if (effect.priced)
+        for (const auto& flops : recipe.flops) effect.flops.push_back(flops.at(inputs.at));
     return effect.plain() ? Refusal::none : extend(state, effect, system);
 }
 
-bool Moves::balanced(const State& state, const Recipe& recipe, int arity) const {
-    if (!recipe.has_equation) return true;
-    const Inputs inputs(state, recipe, arity, view[static_cast<size_t>(recipe.action)]);
-    return recipe.left.at(inputs.at) == recipe.right.at(inputs.at);
-}
-
 Refusal Moves::apply(const State& given, const Recipe& wanted, int arity, std::optional<State>& after) {
-    const Refusal refusal = full(given, arity, wanted.weighted);
-    if (refusal != Refusal::none) return refusal;
+    if (const Refusal r = full(given, arity, wanted.weighted); r != Refusal::none) return r;
 
     const State* state = &given;
     const Recipe* recipe = &wanted;
+    const View looks = arity == 1 ? View::dims : view[static_cast<size_t>(wanted.action)];
     std::optional<State> solved;
     if (wanted.has_equation) {
-        const Inputs inputs(given, wanted, arity, view[static_cast<size_t>(wanted.action)]);
+        const Inputs inputs = Moves::inputs(given, arity, wanted.swapped, looks);
         const Size left = wanted.left.at(inputs.at), right = wanted.right.at(inputs.at);
         if (left != right) {
             Solution solution;
@@ -194,77 +191,97 @@ Refusal Moves::apply(const State& given, const Recipe& wanted, int arity, std::o
     }
     Effect effect;
     System system;
-    if (const Refusal r = preview(*state, *recipe, arity, effect, system); r != Refusal::none) return r;
+    effect.priced = state->bill != nullptr;
+    const Inputs inputs = Moves::inputs(*state, arity, recipe->swapped, looks);
+    if (const Refusal r = preview(*state, *recipe, inputs, effect, system); r != Refusal::none) return r;
     const bool plain = effect.plain();
-    const int known = state->system.variables;
+    const bool moved = !plain && system.witness != state->system->witness;
+    std::shared_ptr<const Bill> bill;
+    if (state->bill) {
+        bill = billed(*state, effect, plain ? *state->system : system, moved);
+        if (state->frugal)
+            if (const Refusal r = over_budget(*bill); r != Refusal::none) return r;
+    }
+
+    Node node;
+    node.shape = effect.shape;
+    node.shaped();
+    node.recipe = recipe->id;
+    node.action = recipe->action;
+    node.top = static_cast<int16_t>(state->stack.back());
+    node.field = state->top().field;
+    if (arity == 2) {
+        node.under = static_cast<int16_t>(state->stack[state->stack.size() - 2]);
+        node.field = node.field.joined(state->under().field);
+    }
+    node.field = node.field.moved(recipe->offset);
+    if (!state->light) node.facts = book.facts(recipe->id, operands(*state, arity));
+    for (int i = 0; i < recipe->fresh; ++i) node.fresh.push_back(unit(state->system->variables + i));
 
     after = solved ? std::move(*solved) : given;
     State& next = *after;
-    Node node;
-    node.shape = effect.shape;
-    node.recipe = recipe->id;
-    node.action = recipe->action;
-    const Node& top = state == &given ? given.top() : next.top();
-    node.top = static_cast<int16_t>(next.stack.back());
-    node.field = top.field;
-    if (arity == 2) {
-        node.under = static_cast<int16_t>(next.stack[next.stack.size() - 2]);
-        node.field = node.field.joined(next.under().field);
-    }
-    node.field = node.field.moved(recipe->offset);
-    if (!next.light) node.facts = book.facts(recipe->id, operands(next, arity));
-    node.fresh = static_cast<int16_t>(next.fresh.size());
-    node.fresh_count = static_cast<int16_t>(recipe->fresh);
-    for (int i = 0; i < recipe->fresh; ++i) next.fresh.push_back(unit(known + i));
-    const bool moved = !plain && system.witness != next.system.witness;
-    if (!plain) next.system = std::move(system);
+    if (!plain) next.system = std::make_shared<System>(std::move(system));
+    next.bill = std::move(bill);
     next.stack.resize(next.stack.size() - static_cast<size_t>(arity));
     next.stack.push_back(static_cast<int>(next.nodes.size()));
-    next.nodes.push_back(node);
-    if (!next.light) next.program.push_back(recipe->action);
+    next.nodes.push_back(std::make_shared<Node>(std::move(node)));
+    if (next.light) {
+        next.places.push_back(next.made++);
+    } else {
+        next.program.push_back(recipe->action);
+    }
     next.primitives += 1;
     next.weighted += recipe->weighted;
     next.families |= uint64_t{1} << recipe->family;
     if (recipe->group_count) next.group_count = recipe->group_count;
     next.pushed = false;
-    next.costs[0].insert(next.costs[0].end(), effect.flops.begin(), effect.flops.end());
-    next.costs[1].insert(next.costs[1].end(), effect.weights.begin(), effect.weights.end());
-    next.costs[2].push_back(effect.shape.numel());
-    if (options.budgets()) {
-        if (moved || solved) {
-            spend(next);
-        } else {
-            const std::vector<Size>* added[] = {&effect.flops, &effect.weights};
-            for (int i = 0; i < kCosts; ++i) {
-                if (options.caps[i].empty()) continue;
-                Values sums{};
-                if (i == 2) {
-                    sites.add(substituted(next.costs[2].back(), next.system.witness), sums);
-                } else {
-                    for (const auto& size : *added[i]) sites.add(substituted(size, next.system.witness), sums);
-                }
-                for (int site = 0; site < sites.count(); ++site) next.spent[i][static_cast<size_t>(site)] += sums[static_cast<size_t>(site)];
-            }
-        }
-        if (const Refusal r = over_budget(next); r != Refusal::none) return r;
-    }
     return Refusal::none;
 }
 
-void Moves::spend(State& state) const {
+void Moves::settle(Bill& bill, int cost, const Size& size) const {
+    if (size.has_variables()) {
+        bill.open[cost].push_back(size);
+        return;
+    }
+    Values sums{};
+    sites.add(size, sums);
+    for (size_t site = 0; site < bill.settled[cost].size(); ++site) bill.settled[cost][site] += sums[site];
+}
+
+void Moves::spend(Bill& bill, const Assignment& witness) const {
     for (int i = 0; i < kCosts; ++i) {
         if (options.caps[i].empty()) continue;
         Values sums{};
-        for (const auto& size : state.costs[i]) sites.add(substituted(size, state.system.witness), sums);
-        state.spent[i].assign(sums.begin(), sums.begin() + sites.count());
+        for (const auto& size : bill.open[i]) sites.add(substituted(size, witness), sums);
+        bill.spent[i] = bill.settled[i];
+        for (size_t site = 0; site < bill.spent[i].size(); ++site) bill.spent[i][site] += sums[site];
     }
 }
 
-Refusal Moves::over_budget(const State& state) const {
+std::shared_ptr<const Bill> Moves::billed(const State& state, const Effect& effect, const System& system, bool moved) const {
+    auto bill = std::make_shared<Bill>(*state.bill);
+    const std::vector<Size> elements{effect.numel};
+    const std::vector<Size>* added[] = {&effect.flops, &effect.weights, &elements};
+    for (int i = 0; i < kCosts; ++i)
+        for (const auto& size : *added[i]) settle(*bill, i, size);
+    if (moved) {
+        spend(*bill, system.witness);
+        return bill;
+    }
+    for (int i = 0; i < kCosts; ++i) {
+        if (options.caps[i].empty()) continue;
+        Values sums{};
+        for (const auto& size : *added[i]) sites.add(substituted(size, system.witness), sums);
+        for (size_t site = 0; site < bill->spent[i].size(); ++site) bill->spent[i][site] += sums[site];
+    }
+    return bill;
+}
+
+Refusal Moves::over_budget(const Bill& bill) const {
     static constexpr Refusal names[] = {Refusal::flops_budget, Refusal::params_budget, Refusal::memory_budget};
     for (int i = 0; i < kCosts; ++i)
         for (size_t site = 0; site < options.caps[i].size(); ++site)
-            if (state.spent[i][site] > options.caps[i][site]) return names[i];
+            if (bill.spent[i][site] > options.caps[i][site]) return names[i];
     return Refusal::none;
 }
 
@@ -285,11 +302,11 @@ State Moves::after_push(const State& state, int tensor) const {
     return next;
 }
 
-uint64_t Moves::missing(const State& state) const {
+uint64_t Moves::missing(const Limits& limits, uint64_t families) const {
     uint64_t sets = 0;
     for (size_t i = 0; i < options.necessary.size(); ++i)
-        if (!(options.necessary[i] & state.families)) sets |= uint64_t{1} << i;
-    if (state.limits.require_bmm && !(options.bmm & state.families)) sets |= uint64_t{1} << options.necessary.size();
+        if (!(options.necessary[i] & families)) sets |= uint64_t{1} << i;
+    if (limits.require_bmm && !(options.bmm & families)) sets |= uint64_t{1} << options.necessary.size();
     return sets;
 }
 
@@ -314,30 +331,23 @@ Refusal Moves::unmet(const State& state) const {
 
 Refusal Moves::ending(const State& state, State* after) {
     if (const Refusal r = unmet(state); r != Refusal::none) return r;
-    const Size have = state.top().shape.numel(), want = input.numel();
+    const Size& have = state.top().numel;
     if (after) *after = state;
-    if (have == want) return Refusal::none;
+    if (have == input_numel) return Refusal::none;
     Solution solution;
-    if (!have.has_variables() || !solve(sites, have, want, solution)) return Refusal::output_size;
+    if (!have.has_variables() || !solve(sites, have, input_numel, solution)) return Refusal::output_size;
     if (after) return substitute(*after, solution);
-    if (options.budgets()) {
-        State copy = state;
-        return substitute(copy, solution);
-    }
     State light;  // the solver needs no tensors
     light.system = state.system;
+    if (state.bill && state.frugal && options.budgets()) light.bill = state.bill;
     return substitute(light, solution);
 }
 
 Refusal Moves::substitute(State& state, const Solution& solution) {
-    System& system = state.system;
-    auto apply = [&](Size& size) {
-        if (!size.has_variables()) return;
-        size = solution.apply(size);
-    };
+    System system = *state.system;
     std::vector<Constraint> kept;
     for (auto& constraint : system.constraints) {
-        apply(constraint.size);
+        constraint.size = solution.apply(constraint.size);
         if (!constraint.size.has_variables()) {
             if (!sites.at_least(constraint.size, constraint.least)) return Refusal::constraint;
         } else if (std::find(kept.begin(), kept.end(), constraint) == kept.end()) {
@@ -350,25 +360,39 @@ Refusal Moves::substitute(State& state, const Solution& solution) {
     system.variables -= 1;
     if (!witnesses_.find(system, system.variables)) return Refusal::constraint;
     for (auto& volume : system.volumes) {
-        apply(volume.size);
+        volume.size = solution.apply(volume.size);
         if (!system.fits(sites, volume)) return Refusal::activation;
     }
     system.volumes.erase(std::remove_if(system.volumes.begin(), system.volumes.end(),
                                         [](const Volume& volume) { return !volume.size.has_variables(); }),
                          system.volumes.end());
-    for (auto& node : state.nodes) {
-        for (int slot = 0; slot < 2 * kSlots; ++slot) {
-            apply(node.shape.sizes[slot]);
-            if (node.shape.sizes[slot].too_large()) return Refusal::exponent;
+    for (auto& tensor : state.nodes) {
+        const auto open = [](const Size& size) { return size.has_variables(); };
+        if (std::none_of(tensor->shape.sizes, tensor->shape.sizes + 2 * kSlots, open) &&
+            std::none_of(tensor->fresh.begin(), tensor->fresh.end(), open))
+            continue;
+        Node node = *tensor;
+        for (Size& size : node.shape.sizes) {
+            size = solution.apply(size);
+            if (size.too_large()) return Refusal::exponent;
         }
+        for (Size& size : node.fresh) size = solution.apply(size);
+        node.shaped();
+        tensor = std::make_shared<Node>(std::move(node));
     }
-    for (auto& size : state.fresh) apply(size);
-    for (auto& sum : state.costs)
-        for (auto& size : sum) apply(size);
-    if (options.budgets()) {
-        spend(state);
-        if (const Refusal r = over_budget(state); r != Refusal::none) return r;
+    if (state.bill) {
+        auto bill = std::make_shared<Bill>(*state.bill);
+        for (int i = 0; i < kCosts; ++i) {
+            std::vector<Size> open;
+            open.swap(bill->open[i]);
+            for (const auto& size : open) settle(*bill, i, solution.apply(size));
+        }
+        spend(*bill, system.witness);
+        if (state.frugal)
+            if (const Refusal r = over_budget(*bill); r != Refusal::none) return r;
+        state.bill = std::move(bill);
     }
+    state.system = std::make_shared<System>(std::move(system));
     return Refusal::none;
 }
 

@@ -74,6 +74,12 @@ std::unique_ptr<Table> RuleBook::make(std::vector<Recipe> recipes, View view) co
     std::unordered_map<std::string, int> kinds;
     for (size_t i = 0; i < table->recipes.size(); ++i) {
         auto& recipe = table->recipes[i];
+        for (const auto& dim : recipe.dims) {
+            recipe.numel.coefficient *= dim.size.coefficient;
+            recipe.numel.terms.insert(recipe.numel.terms.end(), dim.size.terms.begin(), dim.size.terms.end());
+        }
+        for (int group : recipe.copies)
+            if (group >= 0) recipe.numel.terms.emplace_back(kGroupInputs + group, 1);
         const auto [place, added] = kinds.emplace(effect(recipe), static_cast<int>(kinds.size()));
         recipe.kind = place->second;
         if (added) table->first.push_back(static_cast<int>(i));
@@ -137,12 +143,12 @@ void RuleBook::ask_all(const Table& table, Verdicts& verdicts, const Operands& o
     for (size_t i = 0; i < places.size(); ++i) verdicts.pointless[places[i]] = static_cast<int8_t>(answers[i]);
 }
 
-bool RuleBook::pointless_output(const Shape& shape, int facts) {
-    const uint64_t key = static_cast<uint64_t>(shape.pattern()) << 32 | static_cast<uint32_t>(facts);
+bool RuleBook::pointless_output(int pattern, int facts) {
+    const uint64_t key = static_cast<uint64_t>(pattern) << 32 | static_cast<uint32_t>(facts);
     const auto known = outputs_.find(key);
     if (known != outputs_.end()) return known->second;
     if (outputs_.size() >= kMostFacts) outputs_.clear();
-    return outputs_[key] = rules_.pointless_output(shape.pattern(), facts);
+    return outputs_[key] = rules_.pointless_output(pattern, facts);
 }
 
 int RuleBook::facts(int recipe, const Operands& operands) {

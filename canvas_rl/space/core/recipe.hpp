@@ -62,6 +62,7 @@ struct Recipe {
         Monomial size;
     };
     std::vector<Dim> dims;
+    Monomial numel;  // elements of the result
     std::vector<std::pair<Monomial, double>> constraints;  // (size, least)
     std::vector<Monomial> weights, flops;
     bool has_equation = false;
@@ -106,7 +107,7 @@ class RuleBook {
     std::shared_ptr<Verdicts> verdicts(const Table& table, const Operands& operands);
     bool pointless(const Table& table, Verdicts& verdicts, const Operands& operands, size_t recipe);
     void ask_all(const Table& table, Verdicts& verdicts, const Operands& operands);
-    bool pointless_output(const Shape& shape, int facts);
+    bool pointless_output(int pattern, int facts);
     int facts(int recipe, const Operands& operands);
     size_t tables() const { return tables_.size(); }
 

@@ -26,6 +26,12 @@ struct Shape {
     bool operator==(const Shape& other) const {
         return pattern() == other.pattern() && std::memcmp(sizes, other.sizes, sizeof sizes) == 0;
     }
+    uint64_t hash() const {
+        uint64_t result = static_cast<uint64_t>(pattern()) + 1;
+        for (int slot = 0; slot < 2 * kSlots; ++slot)
+            if (has(slot)) result = mix(result, &sizes[slot], sizeof(Size));
+        return result;
+    }
     // The dims present, in the order of the tensor's axes.
     int dims(int* slots) const {
         int count = 0;

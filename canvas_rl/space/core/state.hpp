@@ -1,6 +1,7 @@
 // The state of a program while it is being built, and what kernels must keep to.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "recipe.hpp"
@@ -29,35 +30,56 @@ struct Options {
 
 struct Node {
     Shape shape;
+    Size numel;
+    uint64_t key = 0;  // hash of the shape
     Field field;
     int32_t recipe = -1;  // -1: the input
     int32_t facts = 0;
     int32_t action = -1;
     int16_t under = -1, top = -1;  // operands; unary ones have only a top
-    int16_t fresh = 0, fresh_count = 0;  // its free sizes in State::fresh
+    std::vector<Size> fresh;       // the free sizes that it introduced
+
+    void shaped() {
+        numel = shape.numel();
+        key = shape.hash();
+    }
+};
+
+using Tensor = std::shared_ptr<const Node>;
+
+// What a program costs.
+struct Bill {
+    std::vector<Size> open[kCosts];       // terms with free sizes
+    std::vector<double> settled[kCosts];  // sums of the others, a site
+    std::vector<double> spent[kCosts];    // both, a site, under the witness; kept where there is a budget
 };
 
 struct State {
     Limits limits;
-    std::vector<Node> nodes;
+    std::vector<Tensor> nodes;
     std::vector<int> stack;
     std::vector<int> program;
+    std::vector<int> plan;  // actions that surely finish the kernel, the output left out; empty where that is plain to see
     int primitives = 0;
     int weighted = 0;
     uint64_t families = 0;
     int group_count = 0;
     bool pushed = false;  // whether the last action was a push
-    bool light = false;   // whether it is only searched from: facts and programs are left out
-    System system;
-    std::vector<Size> fresh;           // the free sizes of all nodes
-    std::vector<Size> costs[kCosts];   // sums
-    std::vector<double> spent[kCosts]; // those at every site, kept where there is a budget
+    std::shared_ptr<const System> system;
+    std::shared_ptr<const Bill> bill;  // null where no cost counts
     int fill = -1;                     // the level of the output that ended it, -1 before
+
+    // Of states that are only searched from: these leave out facts, programs and all tensors that play no part.
+    bool light = false;
+    bool frugal = true;       // whether budgets hold
+    std::vector<int> places;  // the tensors' numbers in the program
+    int made = 0;             // tensors that the program has made
 
     bool done() const { return fill >= 0; }
     int remaining() const { return limits.max_primitives - primitives; }
-    const Node& top() const { return nodes[static_cast<size_t>(stack.back())]; }
-    const Node& under() const { return nodes[static_cast<size_t>(stack[stack.size() - 2])]; }
+    const Node& node(int tensor) const { return *nodes[static_cast<size_t>(tensor)]; }
+    const Node& top() const { return node(stack.back()); }
+    const Node& under() const { return node(stack[stack.size() - 2]); }
 };
 
 }  // namespace canvas

@@ -56,6 +56,7 @@ bool solve(const Sites& sites, const Size& left, const Size& right, Solution& so
 
 struct System {
     int variables = 0;
+    int hidden = 0;  // free variables that count but play no part any more
     Assignment witness{};
     std::vector<Constraint> constraints;
     std::vector<Volume> volumes;
