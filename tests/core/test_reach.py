@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from canvas_rl.config import SearchOptions
-from canvas_rl.errors import EmptySpaceError
 from canvas_rl.ir import KernelGraph
 from canvas_rl.ir.verify import verify
 from canvas_rl.primitives.facts import Reason
