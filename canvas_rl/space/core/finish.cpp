@@ -252,7 +252,7 @@ int Finisher::homeward(const State& state) {
 // The search: guided by routes far from the end, exact for the last primitives.
 
 bool Finisher::exact(const State& state) const {
-    return state.remaining() <= (state.made <= kExactTensors ? exact_ : 1);
+    return state.remaining() <= (state.thorough ? exact_ : 1);
 }
 
 // A state with all that the search needs and nothing else: states that differ in the rest share its answers.
@@ -270,6 +270,7 @@ State Finisher::goal(const State& state) const {
     const int due = still_due(state.limits, state.primitives, state.weighted);
     const int most = state.primitives + std::max(due, needed(state) + kSlack);
     light.limits.max_primitives = std::min(light.limits.max_primitives, most);
+    light.thorough = light.made <= kExactTensors;
     trim(light, exact(light) ? kOthers : 0);
     if (light.system->variables) hide_variables(light);
     return light;
@@ -391,7 +392,7 @@ uint64_t Finisher::signature(const State& state, bool pushes) const {
                           ratio ? state.primitives : -1,
                           ratio ? state.weighted : -1,
                           state.limits.width,
-                          state.pushed + 2 * state.frugal + 4 * pushes,
+                          state.pushed + 2 * state.frugal + 4 * state.thorough + 8 * pushes,
                           state.group_count,
                           state.system->variables,
                           state.system->hidden};

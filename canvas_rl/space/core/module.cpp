@@ -361,6 +361,7 @@ PYBIND11_MODULE(_core, module) {
         .def_property_readonly("variables", [](const State& state) { return state.system->variables; })
         .def_property_readonly("depth", [](const State& state) { return state.stack.size(); })
         .def_property_readonly("program", [](const State& state) { return as_tuple(state.program); })
+        .def_property_readonly("plan", [](const State& state) { return as_tuple(state.plan); })
         .def_property_readonly("stack", [](const State& state) { return as_tuple(state.stack); });
     py::class_<Core>(module, "Core")
         .def(py::init<const py::dict&, const py::object&>())

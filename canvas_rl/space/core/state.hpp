@@ -72,6 +72,7 @@ struct State {
     // Of states that are only searched from: these leave out facts, programs and all tensors that play no part.
     bool light = false;
     bool frugal = true;       // whether budgets hold
+    bool thorough = true;     // whether the search is to be exact for more than the last primitive
     std::vector<int> places;  // the tensors' numbers in the program
     int made = 0;             // tensors that the program has made
 
