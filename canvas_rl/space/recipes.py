@@ -18,7 +18,7 @@ from canvas_rl.primitives.group import Group
 from canvas_rl.primitives.io import Input, output_for
 from canvas_rl.primitives.receptive import Field
 from canvas_rl.space.actions import ActionSet
-from canvas_rl.space.recording import WIDTH, Numbered, Recording
+from canvas_rl.space.recording import WIDTH, Numbered, Recording, in_order
 from canvas_rl.symbolic.constraints import Constraint
 from canvas_rl.symbolic.shape import CHANNEL, SLOTS, SPATIAL, Shape
 from canvas_rl.symbolic.shape import Group as Dims
@@ -177,9 +177,7 @@ class Tracer:
     def reason(self, recipe: int, operands: Operands) -> str | None:
         """Why a recipe makes no sense on some operands, None if it does."""
         primitive, _, template = self._traced[recipe]
-        known, shapes = self._operands(operands)
-        order = template.order
-        return primitive.pointless(tuple(known[at] for at in order), tuple(shapes[at] for at in order))
+        return primitive.pointless(*in_order(self._operands(operands), template.order))
 
     def pointless_output(self, pattern: int, facts: int) -> Answer:
         """Whether a tensor of which these facts are known makes no sense as the kernel's result."""

@@ -21,6 +21,7 @@ _MOST_FACTS = 1 << 16
 Reads = dict[int, None]
 """What was read, in order: `WIDTH` places for each operand."""
 Result = TypeVar("Result")
+Operands = tuple[tuple[Facts, ...], tuple[Shape, ...]]
 Rule = Callable[[tuple[Facts, ...], tuple[Shape, ...]], Result]
 
 
@@ -175,24 +176,33 @@ class Recording:
     """
 
     def __init__(self, known: Sequence[Facts], shapes: Sequence[Shape], first: int) -> None:
-        self._plain = tuple(known), tuple(shapes)
+        self._plain: Operands = tuple(known), tuple(shapes)
         self._reads: Reads = {}
         self._places = [first + WIDTH * index for index in range(len(known))]
         self._facts = [Recorded(facts, self._reads, at) for facts, at in zip(known, self._places, strict=True)]
-        self._shapes = [
+        self._shapes: list[Any] = [
             RecordedShape(shape, self._reads, at + SHAPE) for shape, at in zip(shapes, self._places, strict=True)
         ]
+        self._ordered: dict[tuple[int, ...], Operands] = {}
 
-    def ask(self, rule: Rule[Result], order: Sequence[int]) -> Result:
+    def ask(self, rule: Rule[Result], order: tuple[int, ...]) -> Result:
         """What a rule says of the operands in some order; afterwards `reads` has what it read."""
         self._reads.clear()
+        operands = self._ordered.get(order)
+        if operands is None:
+            operands = self._ordered[order] = in_order((self._facts, self._shapes), order)
         try:
-            return rule(tuple(self._facts[at] for at in order), tuple(self._shapes[at] for at in order))  # type: ignore[misc]
+            return rule(*operands)
         except Exception:  # a stand-in can't do all that a shape can
             self._reads.update((at + part, None) for at in self._places for part in (*WHOLE, SHAPE))
-            known, shapes = self._plain
-            return rule(tuple(known[at] for at in order), tuple(shapes[at] for at in order))
+            return rule(*in_order(self._plain, order))
 
     def reads(self) -> list[int]:
         """What the last rule read, in order."""
         return list(self._reads)
+
+
+def in_order(operands: tuple[Sequence[Facts], Sequence[Shape]], order: Sequence[int]) -> Operands:
+    """A rule's operands in its own order."""
+    known, shapes = operands
+    return tuple(known[at] for at in order), tuple(shapes[at] for at in order)

@@ -14,7 +14,7 @@ from canvas_rl.primitives.mix import Mix
 from canvas_rl.primitives.shift import Shift
 from canvas_rl.space import SearchSpace
 from canvas_rl.space._core import Refusal
-from canvas_rl.space.recording import FIELDS, SHAPE, WHOLE, WIDTH, Numbered, Recording
+from canvas_rl.space.recording import FIELDS, SHAPE, WHOLE, WIDTH, Numbered, Recording, in_order
 from canvas_rl.symbolic.shape import CHANNEL, SPATIAL, Dim, Group, Shape, input_shape
 from canvas_rl.symbolic.site import Site
 
@@ -27,7 +27,7 @@ SHAPE_READ = "shape"
 def read(rule, facts=KNOWN, shape=None, arity=1):
     """What a rule says, and what it read, by name; of the second of two operands with a prefix."""
     recording = Recording((facts,) * arity, (shape or input_shape(2),) * arity, 0)
-    result = recording.ask(rule, range(arity))
+    result = recording.ask(rule, tuple(range(arity)))
     names = {**dict(enumerate(FIELDS)), WHOLE[0]: "whole", WHOLE[1]: "", SHAPE: SHAPE_READ}
     found = [("other " if place >= WIDTH else "") + names[place % WIDTH] for place in recording.reads()]
     return result, [name for name in found if name.strip() not in ("", "other")]
@@ -137,8 +137,7 @@ def expected_facts(space: SearchSpace, state, action: int) -> Facts | None:
         return None
     recipe, operands = space._core.operands(state.core, action)
     primitive, _, template = space._tracer._traced[recipe]
-    known, shapes = space._tracer._operands(operands)
-    return primitive.facts(tuple(known[i] for i in template.order), tuple(shapes[i] for i in template.order))
+    return primitive.facts(*in_order(space._tracer._operands(operands), template.order))
 
 
 @pytest.mark.parametrize(
