@@ -7,7 +7,7 @@ place, its own file. There are many pairs of patterns; a template of two operand
 looks at groups, or at the dims that the operands do not share, as wholes: then one trace holds for many pairs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from canvas_rl.primitives.group import Group
 from canvas_rl.primitives.io import Input, output_for
 from canvas_rl.primitives.receptive import Field
 from canvas_rl.space.actions import ActionSet
+from canvas_rl.space.recording import WIDTH, Numbered, Recording, in_order
 from canvas_rl.symbolic.constraints import Constraint
 from canvas_rl.symbolic.shape import CHANNEL, SLOTS, SPATIAL, Shape
 from canvas_rl.symbolic.shape import Group as Dims
@@ -30,12 +31,13 @@ _FIRST_FRESH = FIRST_VARIABLE + 2 * _OPERAND
 _MOST_FRESH = 8
 _FIRST_GROUP = _FIRST_FRESH + _MOST_FRESH
 _FIRST_MIDDLE = _FIRST_GROUP + 4
-_MOST_FACTS = 1 << 16
 
 Monomial = Size
 Rule = tuple[Monomial, int]
 Operands = Sequence[int]
 """Patterns of the tensors under and on top, then the numbers of what is known of them; -1 for no tensor."""
+Answer = tuple[int, list[int]]
+"""What a rule says, and what it read for that, see `recording`."""
 
 
 class Recipe(NamedTuple):
@@ -47,6 +49,7 @@ class Recipe(NamedTuple):
 
     Attributes:
         id: its number; `Tracer.primitive` has the traced primitive.
+        rule: equal for recipes of one primitive in one order: what they say of facts and shapes is the same.
         action: the template's index.
         family: index of its family.
         weighted: whether it has learned weights.
@@ -65,6 +68,7 @@ class Recipe(NamedTuple):
     """
 
     id: int
+    rule: int
     action: int
     family: int
     weighted: bool
@@ -132,9 +136,9 @@ class Tracer:
         self._actions = actions
         self._input = Input(spatial_dims)
         self._traced: list[tuple[Primitive, tuple[Shape, ...], Template]] = []
-        self._facts: list[Facts] = []
-        self._ids: dict[Facts, int] = {}
-        self._number(self._input.facts((), ()))
+        self._rules: dict[Hashable, int] = {}
+        self._facts = Numbered()
+        self._facts.number(self._input.facts((), ()))
 
     def unary(self, pattern: int) -> list[Recipe]:
         """The templates that apply to one operand of a pattern."""
@@ -157,28 +161,40 @@ class Tracer:
                 found.append(recipe if template.view == "dims" else _lifted(recipe, template, wholes))
         return found
 
-    def pointless(self, recipes: Sequence[int], operands: Operands) -> list[bool]:
+    def values(self, facts: int) -> list[int]:
+        """Numbers of what can be read of facts."""
+        return self._facts.values(facts)
+
+    def pointless(self, recipes: Sequence[int], operands: Operands) -> list[Answer]:
         """For each recipe whether it makes no sense on some operands."""
-        return [self.reason(recipe, operands) is not None for recipe in recipes]
+        recording, answers = self._recording(operands), []
+        for recipe in recipes:
+            primitive, _, template = self._traced[recipe]
+            reason = recording.ask(primitive.pointless, template.order)
+            answers.append((int(reason is not None), recording.reads()))
+        return answers
 
     def reason(self, recipe: int, operands: Operands) -> str | None:
         """Why a recipe makes no sense on some operands, None if it does."""
         primitive, _, template = self._traced[recipe]
-        return primitive.pointless(*self._known(template, operands))
+        return primitive.pointless(*in_order(self._operands(operands), template.order))
 
-    def pointless_output(self, pattern: int, facts: int) -> bool:
+    def pointless_output(self, pattern: int, facts: int) -> Answer:
         """Whether a tensor of which these facts are known makes no sense as the kernel's result."""
-        return self.output_reason(pattern, facts) is not None
+        recording = self._recording((-1, pattern, -1, facts))
+        reason = recording.ask(self._output(pattern).pointless, (0,))
+        return int(reason is not None), recording.reads()
 
     def output_reason(self, pattern: int, facts: int) -> str | None:
         """Why a tensor makes no sense as the kernel's result, None if it does."""
-        shape = generic_shape(pattern, 0)
-        return output_for(shape, self._input.spatial_dims).pointless((self._facts[facts],), (shape,))
+        return self._output(pattern).pointless((self._facts[facts],), (generic_shape(pattern, 0),))
 
-    def facts(self, recipe: int, operands: Operands) -> int:
+    def facts(self, recipe: int, operands: Operands) -> Answer:
         """The number of what is known of a recipe's result."""
         primitive, _, template = self._traced[recipe]
-        return self._number(primitive.facts(*self._known(template, operands)))
+        recording = self._recording(operands)
+        number = self._facts.number(recording.ask(primitive.facts, template.order))
+        return number, recording.reads()
 
     def primitive(self, recipe: int, inputs: Sequence[Shape], fresh: Sequence[Size]) -> Primitive:
         """The traced primitive on operands (in its own order) and with free sizes that are known by now."""
@@ -202,22 +218,30 @@ class Tracer:
         assert template is not None, "a push or an output has no recipe"
         return template
 
-    def _known(self, template: Template, operands: Operands) -> tuple[tuple[Facts, ...], tuple[Shape, ...]]:
-        under, top, under_facts, top_facts = operands
-        if template.arity == 1:
-            return (self._facts[top_facts],), (generic_shape(top, 0),)
-        facts = (self._facts[under_facts], self._facts[top_facts])
-        shapes = (generic_shape(under, 0), generic_shape(top, 1))
-        first, second = template.order
-        return (facts[first], facts[second]), (shapes[first], shapes[second])
+    def _operands(self, operands: Operands) -> tuple[list[Facts], list[Shape]]:
+        """What is known of operands, under and top, and their generic shapes."""
+        patterns, numbers = operands[:2], operands[2:]
+        if numbers[0] < 0:
+            patterns, numbers = patterns[1:], numbers[1:]
+        return (
+            [self._facts[number] for number in numbers],
+            [generic_shape(pattern, index) for index, pattern in enumerate(patterns)],
+        )
 
-    def _number(self, facts: Facts) -> int:
-        if facts not in self._ids:
-            if len(self._facts) >= _MOST_FACTS:
-                raise InternalError("more different facts of tensors than the solver can number")
-            self._ids[facts] = len(self._facts)
-            self._facts.append(facts)
-        return self._ids[facts]
+    def _recording(self, operands: Operands) -> Recording:
+        known, shapes = self._operands(operands)
+        return Recording(known, shapes, (2 - len(known)) * WIDTH)
+
+    def _output(self, pattern: int) -> Primitive:
+        return output_for(generic_shape(pattern, 0), self._input.spatial_dims)
+
+    def _rule(self, primitive: Primitive, template: Template) -> int:
+        """The number of what a primitive says of facts and shapes: another for all that it may depend on."""
+        try:
+            key = (type(primitive), tuple(vars(primitive).items()), template.order)
+            return self._rules.setdefault(key, len(self._rules))
+        except TypeError:  # it holds what can't be compared
+            return self._rules.setdefault(object(), len(self._rules))
 
     def _trace(self, action: int, shapes: tuple[Shape, ...], same: bool = False) -> Recipe | None:
         template, fresh = self._template(action), Fresh(_FIRST_FRESH)
@@ -236,6 +260,7 @@ class Tracer:
         given = {size for operand in shapes for size in operand.sizes()}
         return Recipe(
             id=len(self._traced) - 1,
+            rule=self._rule(primitive, template),
             action=action,
             family=int(self._actions.family_of[action]),
             weighted=primitive.weighted,

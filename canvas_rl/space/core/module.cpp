@@ -169,6 +169,7 @@ class Core {
     Recipe recipe(const py::handle& data) {
         Recipe made;
         made.id = data.attr("id").cast<int>();
+        made.rule = data.attr("rule").cast<size_t>();
         made.action = data.attr("action").cast<int>();
         made.family = data.attr("family").cast<int>();
         made.weighted = data.attr("weighted").cast<bool>();
@@ -215,11 +216,12 @@ class Core {
             [this, ask = tracer.attr("binary")](View view, int under, int top, int prefix, int suffix, bool same) {
                 return recipes(ask(static_cast<int>(view), under, top, prefix, suffix, same));
             },
+            [ask = tracer.attr("values")](int facts) { return ask(facts).cast<std::vector<uint16_t>>(); },
             [ask = tracer.attr("pointless")](const std::vector<int>& ids, const Operands& operands) {
-                return ask(ids, parts(operands)).cast<std::vector<uint8_t>>();
+                return ask(ids, parts(operands)).cast<std::vector<Answer>>();
             },
-            [ask = tracer.attr("pointless_output")](int pattern, int facts) { return ask(pattern, facts).cast<bool>(); },
-            [ask = tracer.attr("facts")](int id, const Operands& operands) { return ask(id, parts(operands)).cast<int>(); },
+            [ask = tracer.attr("pointless_output")](int pattern, int facts) { return ask(pattern, facts).cast<Answer>(); },
+            [ask = tracer.attr("facts")](int id, const Operands& operands) { return ask(id, parts(operands)).cast<Answer>(); },
         };
     }
     static std::vector<View> views(const py::dict& config) {

@@ -25,8 +25,6 @@ void write(std::string& text, const std::vector<Monomial>& monomials) {
     for (const auto& monomial : monomials) write(text, monomial);
 }
 
-constexpr size_t kMostFacts = 1 << 18, kMostVerdicts = 1 << 15;
-
 }  // namespace
 
 const Recipe* Table::find(int action) const {
@@ -67,7 +65,7 @@ Table& RuleBook::binary(View view, const Shape& under, const Shape& top, bool sa
     return *table;
 }
 
-std::unique_ptr<Table> RuleBook::make(std::vector<Recipe> recipes, View view) const {
+std::unique_ptr<Table> RuleBook::make(std::vector<Recipe> recipes, View view) {
     auto table = std::make_unique<Table>();
     table->view = view;
     table->recipes = std::move(recipes);
@@ -83,6 +81,9 @@ std::unique_ptr<Table> RuleBook::make(std::vector<Recipe> recipes, View view) co
         const auto [place, added] = kinds.emplace(effect(recipe), static_cast<int>(kinds.size()));
         recipe.kind = place->second;
         if (added) table->first.push_back(static_cast<int>(i));
+        const auto id = static_cast<size_t>(recipe.id);
+        if (rule_of_.size() <= id) rule_of_.resize(id + 1);
+        rule_of_[id] = recipe.rule;
     }
     return table;
 }
@@ -115,48 +116,70 @@ std::string RuleBook::effect(const Recipe& recipe) const {
     return text;
 }
 
-std::shared_ptr<Verdicts> RuleBook::verdicts(const Table& table, const Operands& operands) {
-    const auto* place = &table;
-    const uint64_t key = mix(mix(11, &operands, sizeof operands), &place, sizeof place);
-    if (verdicts_.size() >= kMostVerdicts && !verdicts_.count(key)) verdicts_.clear();
-    auto& known = verdicts_[key];
-    if (!known) known = std::make_shared<Verdicts>(Verdicts{std::vector<int8_t>(table.recipes.size(), -1)});
-    return known;
+std::vector<uint16_t> RuleBook::values(const Operands& operands) {
+    std::vector<uint16_t> row;
+    const auto add = [&](int number, int pattern) {  // of an absent tensor any will do: no rule reads them
+        const auto facts = static_cast<size_t>(std::max(number, 0));
+        if (values_.size() <= facts) values_.resize(facts + 1);
+        if (values_[facts].empty()) values_[facts] = rules_.values(static_cast<int>(facts));
+        row.insert(row.end(), values_[facts].begin(), values_[facts].end());
+        row.push_back(static_cast<uint16_t>(patterns_.emplace(pattern, patterns_.size()).first->second));
+    };
+    add(operands.under_facts, operands.under_pattern);
+    add(operands.top_facts, operands.top_pattern);
+    return row;
 }
 
-bool RuleBook::pointless(const Table& table, Verdicts& verdicts, const Operands& operands, size_t recipe) {
-    auto& verdict = verdicts.pointless[recipe];
-    if (verdict < 0) verdict = static_cast<int8_t>(rules_.pointless({table.recipes[recipe].id}, operands)[0]);
-    return verdict != 0;
+std::shared_ptr<Verdicts> RuleBook::verdicts(const Table& table, const Operands& operands) {
+    return std::make_shared<Verdicts>(Verdicts{values(operands), std::vector<int8_t>(table.recipes.size(), -1)});
+}
+
+bool RuleBook::pointless(const Table& table, Verdicts& verdicts, const Operands& operands, size_t place) {
+    ask(table, verdicts, operands, place, place + 1);
+    return verdicts.pointless[place] != 0;
 }
 
 void RuleBook::ask_all(const Table& table, Verdicts& verdicts, const Operands& operands) {
+    ask(table, verdicts, operands, 0, table.recipes.size());
+}
+
+void RuleBook::ask(const Table& table, Verdicts& verdicts, const Operands& operands, size_t first, size_t end) {
     std::vector<int> ids;
     std::vector<size_t> places;
-    for (size_t i = 0; i < table.recipes.size(); ++i) {
-        if (verdicts.pointless[i] >= 0) continue;
+    for (size_t i = first; i < end; ++i) {
+        auto& verdict = verdicts.pointless[i];
+        if (verdict < 0) verdict = static_cast<int8_t>(pointless_.walk(table.recipes[i].rule, verdicts.values.data()));
+        if (verdict >= 0) continue;
         ids.push_back(table.recipes[i].id);
         places.push_back(i);
     }
     if (ids.empty()) return;
     const auto answers = rules_.pointless(ids, operands);
-    for (size_t i = 0; i < places.size(); ++i) verdicts.pointless[places[i]] = static_cast<int8_t>(answers[i]);
+    for (size_t i = 0; i < places.size(); ++i) {
+        pointless_.insert(table.recipes[places[i]].rule, verdicts.values.data(), answers[i]);
+        verdicts.pointless[places[i]] = static_cast<int8_t>(answers[i].first);
+    }
 }
 
 bool RuleBook::pointless_output(int pattern, int facts) {
-    const uint64_t key = static_cast<uint64_t>(pattern) << 32 | static_cast<uint32_t>(facts);
-    const auto known = outputs_.find(key);
-    if (known != outputs_.end()) return known->second;
-    if (outputs_.size() >= kMostFacts) outputs_.clear();
-    return outputs_[key] = rules_.pointless_output(pattern, facts);
+    const auto row = values({-1, pattern, -1, facts});
+    int verdict = outputs_.walk(static_cast<size_t>(pattern), row.data());
+    if (verdict == Trees::kUnknown) {
+        const auto answer = rules_.pointless_output(pattern, facts);
+        outputs_.insert(static_cast<size_t>(pattern), row.data(), answer);
+        verdict = answer.first;
+    }
+    return verdict != 0;
 }
 
 int RuleBook::facts(int recipe, const Operands& operands) {
-    const uint64_t key = mix(mix(13, &operands, sizeof operands), &recipe, sizeof recipe);
-    const auto known = facts_.find(key);
-    if (known != facts_.end()) return known->second;
-    if (facts_.size() >= kMostFacts) facts_.clear();
-    return facts_[key] = rules_.facts(recipe, operands);
+    const auto row = values(operands);
+    const size_t rule = rule_of_[static_cast<size_t>(recipe)];
+    const int known = facts_.walk(rule, row.data());
+    if (known != Trees::kUnknown) return known;
+    const auto answer = rules_.facts(recipe, operands);
+    facts_.insert(rule, row.data(), answer);
+    return answer.first;
 }
 
 }  // namespace canvas

@@ -12,6 +12,7 @@
 
 #include "shape.hpp"
 #include "system.hpp"
+#include "trees.hpp"
 
 namespace canvas {
 
@@ -45,6 +46,7 @@ struct Monomial {
 
 struct Recipe {
     int id = 0;  // names the traced primitive in Python
+    size_t rule = 0;  // equal for recipes whose rules on facts are the same
     int action = 0;
     int family = 0;
     int kind = 0;  // equal for recipes of one table whose effects on legality are equal
@@ -84,6 +86,7 @@ struct Operands {
 
 // For each recipe of a table: whether it makes no sense on some operands; found when asked.
 struct Verdicts {
+    std::vector<uint16_t> values;   // of what rules read of the operands
     std::vector<int8_t> pointless;  // -1: not asked yet
 };
 
@@ -91,9 +94,10 @@ struct Verdicts {
 struct Rules {
     std::function<std::vector<Recipe>(int pattern)> unary;
     std::function<std::vector<Recipe>(View view, int under, int top, int prefix, int suffix, bool same)> binary;
-    std::function<std::vector<uint8_t>(const std::vector<int>& recipes, const Operands& operands)> pointless;
-    std::function<bool(int pattern, int facts)> pointless_output;
-    std::function<int(int recipe, const Operands& operands)> facts;
+    std::function<std::vector<uint16_t>(int facts)> values;  // numbers of what rules read of facts
+    std::function<std::vector<Answer>(const std::vector<int>& recipes, const Operands& operands)> pointless;
+    std::function<Answer(int pattern, int facts)> pointless_output;
+    std::function<Answer(int recipe, const Operands& operands)> facts;
 };
 
 class RuleBook {
@@ -112,14 +116,18 @@ class RuleBook {
     size_t tables() const { return tables_.size(); }
 
    private:
-    std::unique_ptr<Table> make(std::vector<Recipe> recipes, View view) const;
+    std::unique_ptr<Table> make(std::vector<Recipe> recipes, View view);
     std::string effect(const Recipe& recipe) const;
+    // What rules read of the operands, under and top: for each numbers of its facts, then of its pattern.
+    std::vector<uint16_t> values(const Operands& operands);
+    void ask(const Table& table, Verdicts& verdicts, const Operands& operands, size_t first, size_t end);
     Rules rules_;
     bool costs_, families_, fields_;
     std::unordered_map<uint64_t, std::unique_ptr<Table>> tables_;
-    std::unordered_map<uint64_t, int> facts_;
-    std::unordered_map<uint64_t, bool> outputs_;
-    std::unordered_map<uint64_t, std::shared_ptr<Verdicts>> verdicts_;
+    std::vector<size_t> rule_of_;  // by a recipe's number
+    Trees pointless_, outputs_, facts_;
+    std::vector<std::vector<uint16_t>> values_;  // by number of facts, empty where not asked yet
+    std::unordered_map<int, size_t> patterns_;  // their numbers, as they come
 };
 
 }  // namespace canvas
