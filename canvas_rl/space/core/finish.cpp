@@ -385,7 +385,11 @@ uint64_t Finisher::signature(const State& state, bool pushes) const {
     const int remaining = state.remaining();
     const int most_weighted = std::min(remaining, options.most_weighted - state.weighted);
     const bool ratio = state.weighted + most_weighted > options.weighted_ratio * (state.primitives + most_weighted);
-    const int counts[] = {std::max(0, state.limits.min_primitives - state.primitives),
+    const size_t depth = state.stack.size();
+    const int counts[] = {static_cast<int>(depth),
+                          state.stack.back() == 0,
+                          depth > 1 && state.stack[depth - 2] == state.stack.back(),
+                          std::max(0, state.limits.min_primitives - state.primitives),
                           remaining,
                           std::max(0, options.min_weighted - state.weighted),
                           most_weighted,
@@ -403,10 +407,10 @@ uint64_t Finisher::signature(const State& state, bool pushes) const {
         if (options.receptive_pixels > 1) hash = mix(hash, &node.field, sizeof node.field);
     };
     for (int tensor : state.stack) add(state.node(tensor));
-    if (state.stack.size() > 1 && state.stack.back() == state.stack[state.stack.size() - 2]) hash = mix(hash, &remaining, 1);
-    if (state.stack[0] == 0) hash = mix(hash, &remaining, 2);
-    if (pushes)
+    if (pushes) {
+        hash = mix(hash, state.stack.data(), depth * sizeof(int));
         for (const auto& tensor : state.nodes) add(*tensor);
+    }
     const System& system = *state.system;
     if (system.variables) {
         hash = mix(hash, system.witness.data(), static_cast<size_t>(system.variables) * sizeof(Size));
