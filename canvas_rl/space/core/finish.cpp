@@ -10,11 +10,10 @@ namespace {
 
 constexpr int kImpossible = 1 << 20;  // primitives
 constexpr size_t kHomes = 1 << 16;
-constexpr int kBranches = 2, kBranchingDepth = 5;
+constexpr int kBranches = 2, kBranchingDepth = 5, kQuickBranchingDepth = 3;
 constexpr int kSlack = 5;   // primitives beyond those needed that the search may take
 constexpr int kOthers = 4;  // tensors off the stack, of different shapes, that the exact search may push
 constexpr int kExactTensors = 6;  // with more tensors, the search is exact for the last primitive only
-constexpr double kDearest = 8;  // FLOPs for an element of the primitives on an easy way home, at most
 
 // Sets of dims to fold, those that cost the fewest primitives first, kernel dims before others.
 std::vector<int> make_fold_sets(const Shape& shape) {
@@ -58,15 +57,68 @@ bool Finisher::can_finish(const State& state, std::vector<int>* plan) {
     if (plan) plan->clear();
     if (easily(state)) return true;
     State light = goal(state);
-    Cost cost;
-    if (light.bill) {  // mostly there is room for what would be done without budgets
-        light.frugal = false;
-        if (!search(light, nullptr, cost)) return false;
-        light.frugal = !fits(light, cost);
+    const std::vector<int> places = light.places;
+    const int made = light.made;
+    std::iota(light.places.begin(), light.places.end(), 0);  // plans for states that look the same are the same
+    light.made = static_cast<int>(light.nodes.size());
+    light.frugal = false;
+    const uint64_t key = signature(light, exact(light));
+    Answer& answer = answers_[key / 2 % kAnswers];
+    if (answer.key != key) answer = {key, {}, {}, {}, {}, {}};
+    if (!serves(answer, light) && !hopeless(answer, light)) settle(answer, light);
+    if (!serves(answer, light)) return false;
+    if (!plan) return true;
+    for (int action : answer.plan) {
+        const int tensor = action - moves_.first_push;
+        if (tensor < 0) plan->push_back(action);
+        else if (tensor < static_cast<int>(places.size())) plan->push_back(moves_.first_push + places[static_cast<size_t>(tensor)]);
+        else plan->push_back(action - static_cast<int>(places.size()) + made);
     }
-    if (!search(light, plan, cost)) return false;
-    if (plan) std::reverse(plan->begin(), plan->end());
     return true;
+}
+
+// Whether a state has spent at most, or with `least` at least, what another had.
+bool Finisher::spent(const State& light, const std::vector<double>& other, bool least) const {
+    size_t at = 0;
+    for (int i = 0; light.bill && i < kCosts; ++i)
+        for (size_t site = 0; site < moves_.options.caps[i].size(); ++site, ++at)
+            if (least ? light.bill->spent[i][site] < other[at] : light.bill->spent[i][site] > other[at]) return false;
+    return true;
+}
+
+// Whether the plan that is known finishes this state too.
+bool Finisher::serves(const Answer& answer, const State& light) const {
+    return answer.found && (fits(light, answer.cost) || (!answer.enough.empty() && spent(light, answer.enough, false)));
+}
+
+// Whether it can't be finished, as one like it that spent no more could not.
+bool Finisher::hopeless(const Answer& answer, const State& light) const {
+    return !answer.hopeless.empty() && spent(light, answer.hopeless, true);
+}
+
+void Finisher::settle(Answer& answer, State& light) {
+    std::vector<int> program;
+    std::vector<double> now;
+    for (int i = 0; light.bill && i < kCosts; ++i)
+        if (!moves_.options.caps[i].empty()) now.insert(now.end(), light.bill->spent[i].begin(), light.bill->spent[i].end());
+    Cost cost;
+    if (!search(light, &program, cost)) {  // not even without budgets
+        answer.hopeless.assign(now.size() + 1, 0);
+        return;
+    }
+    if (!fits(light, cost)) {
+        light.frugal = true;
+        program.clear();
+        if (!search(light, &program, cost)) {
+            answer.hopeless = std::move(now);
+            return;
+        }
+    }
+    std::reverse(program.begin(), program.end());
+    answer.found = true;
+    answer.cost = cost;
+    answer.enough = std::move(now);
+    answer.plan = std::move(program);
 }
 
 const std::vector<int>& Finisher::fold_sets(const Shape& shape) {
@@ -78,22 +130,36 @@ const std::vector<int>& Finisher::fold_sets(const Shape& shape) {
 // The fewest Fold primitives after which a shape can be broadcast to a target; `dims` becomes what to fold. A tensor
 // can't join itself: `same` asks for one at least.
 int Finisher::fewest_folds(const Shape& shape, const Shape& target, const Assignment& witness, bool same, int* dims) {
-    for (int slots : fold_sets(shape)) {
-        if (same && !slots) continue;
-        const Shape left = folded(shape, slots);
+    const auto spreads = [&](int slots) {  // to the target, once these are folded
+        const Shape left = slots ? folded(shape, slots) : shape;
         int prefix, suffix, a[2 * kSlots], b[2 * kSlots];
         align(left, target, prefix, suffix);
         const int n = left.dims(a), m = target.dims(b);
         Size quotient;
         for (int i = prefix; i < m - suffix; ++i) quotient *= target.sizes[b[i]];
         for (int i = prefix; i < n - suffix; ++i) quotient /= left.sizes[a[i]];
-        if (!moves_.sites.at_least(substituted(quotient, witness), 1)) continue;
-        if (dims) *dims = slots;
-        Shape counted = shape;
-        for (int group = 0; group < 2; ++group) counted.present[group] = static_cast<uint8_t>(slots >> (group * kSlots) & 15);
-        return counted.folds();
+        return moves_.sites.at_least(substituted(quotient, witness), 1);
+    };
+    if (dims) *dims = 0;
+    if (!same && spreads(0)) return 0;
+    const uint64_t pair[] = {shape.hash(), target.hash()};
+    uint64_t key = mix(17, pair, sizeof pair);
+    const auto open = [](const Size& size) { return size.has_variables(); };
+    if (std::any_of(shape.sizes, shape.sizes + 2 * kSlots, open) || std::any_of(target.sizes, target.sizes + 2 * kSlots, open))
+        key = mix(key, &witness, sizeof witness);
+    Folds& known = folds_[key % kFolds];
+    if (known.key != key) {
+        known = {key, kImpossible, 0};
+        for (int slots : fold_sets(shape)) {
+            if (!slots || !spreads(slots)) continue;
+            Shape counted = shape;
+            for (int group = 0; group < 2; ++group) counted.present[group] = static_cast<uint8_t>(slots >> (group * kSlots) & 15);
+            known = {key, counted.folds(), slots};
+            break;
+        }
     }
-    return kImpossible;
+    if (dims) *dims = known.slots;
+    return known.count;
 }
 
 // Primitives that bring the lowest tensors of the stack home, once the one on top of them has joined them.
@@ -149,12 +215,8 @@ bool Finisher::easily(const State& state, const Landing& landing, int steps) {
     if (reached >= state.limits.max_primitives) return false;
     bool reaches = moves_.reaches(landing.field);
     for (size_t i = 0; i < landing.left && !reaches; ++i) reaches = moves_.reaches(state.node(state.stack[i]).field);
-    // What is required may cost more than a budget leaves: then only cheap primitives may be missing.
-    if (moves_.options.budgets() &&
-        (!reaches || moves_.missing(state.limits, landing.families) || landing.weighted < moves_.options.min_weighted ||
-         !affordable(state, landing, steps)))
-        return false;
-    return home_in_time(state.limits, reached, landing.weighted, landing.families, reaches);
+    const Home& rest = home_in_time(state.limits, reached, landing.weighted, landing.families, reaches, landing.system);
+    return rest.found && (!moves_.options.budgets() || affordable(state, landing, steps, rest.cost));
 }
 
 // Primitives that the shortest length and the share of weighted ones still ask for.
@@ -163,40 +225,68 @@ int Finisher::still_due(const Limits& limits, int primitives, int weighted) cons
     return std::max({0, limits.min_primitives - primitives, lightest - primitives});
 }
 
-// Whether the primitives home, without weights and as large as the largest tensor, surely keep the budgets.
-bool Finisher::affordable(const State& state, const Landing& landing, int steps) const {
-    const int count = 1 + std::max(steps, still_due(state.limits, landing.primitives, landing.weighted));
-    const auto affords = [&](const Size& numel) {
-        Values elements{};
-        moves_.sites.add(substituted(numel, landing.system.witness), elements);
-        for (int i : {0, 2})
-            for (size_t site = 0; site < moves_.options.caps[i].size(); ++site)
-                if (landing.bill->spent[i][site] + kDearest * count * elements[site] > moves_.options.caps[i][site]) return false;
-        return true;
+// Whether the budgets allow the way home and what is left to do there.
+bool Finisher::affordable(const State& state, const Landing& landing, int steps, const Cost& rest) {
+    const Assignment& witness = landing.system.witness;
+    Values elements{};  // made on the way, which is also what folds and joins take of FLOPs
+    const auto spend = [&](const Size& numel, int times) {
+        if (!times) return;
+        Values once{};
+        moves_.sites.add(substituted(numel, witness), once);
+        for (int site = 0; site < moves_.sites.count(); ++site) elements[static_cast<size_t>(site)] += times * once[static_cast<size_t>(site)];
     };
-    if (!affords(moves_.input_numel) || !affords(landing.numel)) return false;
-    return std::all_of(state.stack.begin(), state.stack.begin() + static_cast<long>(landing.left),
-                       [&](int tensor) { return affords(state.node(tensor).numel); });
+    const bool home = !landing.left && !landing.same && landing.shape == moves_.input;
+    const Shape* shape = &landing.shape;
+    const Size* numel = &landing.numel;
+    bool same = landing.same;
+    if (landing.left && steps == 1) {
+        spend(moves_.input_numel, 1);
+    } else {
+        for (size_t left = landing.left; !home; --left) {
+            const Node* under = left ? &state.node(state.stack[left - 1]) : nullptr;
+            spend(*numel, fewest_folds(*shape, under ? under->shape : moves_.input, witness, same));
+            spend(under ? under->numel : moves_.input_numel, 1);
+            if (!left) break;
+            shape = &under->shape;
+            numel = &under->numel;
+            same = false;
+        }
+    }
+    for (int i = 0; i < kCosts; ++i) {
+        const auto& caps = moves_.options.caps[i];
+        for (size_t site = 0; site < caps.size(); ++site) {
+            const double most = rest.of[i] > 0 ? caps[site] * (1 - rest.of[i]) : caps[site];
+            if (!(landing.bill->spent[i][site] + (i == 1 ? 0 : elements[site]) <= most)) return false;
+        }
+    }
+    return true;
 }
 
-// Whether a kernel that is home after `reached` primitives can end in time with what is required.
-bool Finisher::home_in_time(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches,
-                            std::vector<int>* plan) {
-    const int parts[] = {reached, weighted, reaches, limits.min_primitives, limits.max_primitives, limits.width > 1};
+// Whether, and how, a kernel that is home after `reached` primitives can end in time with what is required.
+const Finisher::Home& Finisher::home_in_time(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches,
+                                              const System& system) {
+    const int variables = system.variables + system.hidden;
+    const int parts[] = {reached, weighted, reaches, variables, limits.min_primitives, limits.max_primitives, limits.width > 1};
     const uint64_t missing = moves_.missing(limits, families);
     const uint64_t key = mix(mix(1, parts, sizeof parts), &missing, sizeof missing);
     const auto known = homes_.find(key);
-    if (known != homes_.end() && !plan) return known->second;
-    Cost cost;
-    const bool found = search(home(limits, reached, weighted, families, reaches), plan, cost);
+    if (known != homes_.end()) return known->second;
+    Home made;
+    State start = home(limits, reached, weighted, families, reaches);
+    auto taken = std::make_shared<System>();
+    taken->hidden = variables;
+    start.system = std::move(taken);
+    made.found = search(start, &made.plan, made.cost);
+    std::reverse(made.plan.begin(), made.plan.end());
     if (homes_.size() >= kHomes) homes_.clear();
-    return homes_[key] = found;
+    return homes_[key] = std::move(made);
 }
 
 State Finisher::home(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches) const {
     State home = moves_.start(limits);
     home.light = true;
-    home.bill = nullptr;
+    home.frugal = false;
+    if (!moves_.options.budgets()) home.bill = nullptr;
     Node node = home.node(0);
     constexpr int32_t everywhere = 1 << 20;
     if (reaches) node.field = {-everywhere, everywhere, -everywhere, everywhere};
@@ -217,9 +307,9 @@ int Finisher::homeward(const State& state) {
     std::vector<int> actions;
     if (depth == 1 && bottom != 0 && state.top().shape == moves_.input) {
         const bool reaches = moves_.reaches(state.top().field);
-        if (!home_in_time(state.limits, state.primitives, state.weighted, state.families, reaches, &actions) || actions.empty())
-            return -1;
-        const int first = actions.back();  // the search lists the last action first
+        const Home& rest = home_in_time(state.limits, state.primitives, state.weighted, state.families, reaches, *state.system);
+        if (rest.plan.empty()) return -1;
+        const int first = rest.plan[0];
         return first > moves_.first_push ? moves_.first_push + bottom : first;
     }
     int dims = 0;
@@ -359,7 +449,7 @@ void Finisher::hide_variables(State& light) {
 
 Finisher::Cost Finisher::between(const State& before, const State& after) const {
     Cost cost;
-    if (!before.bill || before.frugal) return cost;
+    if (!before.bill) return cost;
     for (int i = 0; i < kCosts; ++i) {
         const auto& caps = moves_.options.caps[i];
         for (size_t site = 0; site < caps.size(); ++site) {
@@ -371,6 +461,7 @@ Finisher::Cost Finisher::between(const State& before, const State& after) const 
 }
 
 bool Finisher::fits(const State& state, const Cost& cost) const {
+    if (!state.bill) return true;
     for (int i = 0; i < kCosts; ++i) {
         const auto& caps = moves_.options.caps[i];
         for (size_t site = 0; site < caps.size(); ++site)
@@ -399,7 +490,8 @@ uint64_t Finisher::signature(const State& state, bool pushes) const {
                           state.pushed + 2 * state.frugal + 4 * state.thorough + 8 * pushes,
                           state.group_count,
                           state.system->variables,
-                          state.system->hidden};
+                          state.system->hidden,
+                          static_cast<int>(state.system->constraints.size())};
     const uint64_t missing = moves_.missing(state);
     uint64_t hash = mix(mix(3, counts, sizeof counts), &missing, sizeof missing);
     const auto add = [&](const Node& node) {
@@ -453,7 +545,7 @@ int Finisher::needed(const State& state) const {
 
 bool Finisher::search(const State& state, std::vector<int>* program, Cost& cost) {
     cost = {};
-    if (state.bill && !state.frugal && state.system->variables) {
+    if (state.bill && state.system->variables) {
         State ended;
         if (moves_.ending(state, &ended) == Refusal::none) {
             cost = between(state, ended);
@@ -575,7 +667,7 @@ bool Finisher::every(const State& state, std::vector<int>* program, Cost& cost) 
 bool Finisher::guided(const State& state, std::vector<int>* program, Cost& cost) {
     std::vector<int> actions;
     candidates(state, actions);
-    int branches = state.remaining() <= kBranchingDepth ? kBranches : 1;
+    int branches = state.remaining() <= (state.thorough ? kBranchingDepth : kQuickBranchingDepth) ? kBranches : 1;
     std::vector<uint8_t> tried(static_cast<size_t>(actions_), 0);
     for (int action : actions) {
         if (tried[static_cast<size_t>(action)]) continue;

@@ -63,6 +63,22 @@ class Finisher {
         bool found = false;
         Cost cost;
     };
+    // What is known of states that differ in nothing but what they spent.
+    struct Answer {
+        uint64_t key = 0;
+        bool found = false;
+        Cost cost;                     // of the plan
+        std::vector<int> plan;         // tensors are numbered as in the state searched from
+        std::vector<double> enough;    // what one had spent that it finishes; empty for none known
+        std::vector<double> hopeless;  // what one had spent that could not be finished; empty for none known
+    };
+    static constexpr size_t kAnswers = 1 << 14;
+    // How a program that is home ends.
+    struct Home {
+        bool found = false;
+        Cost cost;
+        std::vector<int> plan;
+    };
     static constexpr size_t kMemo = 1 << 17;
 
     bool joins_input(const State& state, int tensor);
@@ -70,14 +86,18 @@ class Finisher {
     int fewest_folds(const Shape& shape, const Shape& target, const Assignment& witness, bool same, int* dims = nullptr);
     const std::vector<int>& fold_sets(const Shape& shape);
     bool easily(const State& state, const Landing& landing, int steps);
-    bool home_in_time(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches,
-                      std::vector<int>* plan = nullptr);
+    const Home& home_in_time(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches,
+                             const System& system);
     int still_due(const Limits& limits, int primitives, int weighted) const;
-    bool affordable(const State& state, const Landing& landing, int steps) const;
+    bool affordable(const State& state, const Landing& landing, int steps, const Cost& rest);
     State home(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches) const;
 
     bool exact(const State& state) const;
     State goal(const State& state) const;
+    bool spent(const State& light, const std::vector<double>& other, bool least) const;
+    bool serves(const Answer& answer, const State& light) const;
+    bool hopeless(const Answer& answer, const State& light) const;
+    void settle(Answer& answer, State& light);
     static void trim(State& light, int others);
     static void hide_variables(State& light);
     Cost between(const State& before, const State& after) const;
@@ -105,7 +125,14 @@ class Finisher {
     const Routes routes_;
     const int actions_, exact_;
     std::vector<Entry> memo_;
-    std::unordered_map<uint64_t, bool> homes_;
+    std::vector<Answer> answers_ = std::vector<Answer>(kAnswers);
+    std::unordered_map<uint64_t, Home> homes_;
+    struct Folds {
+        uint64_t key = 0;
+        int count = 0, slots = 0;
+    };
+    static constexpr size_t kFolds = 1 << 14;
+    std::vector<Folds> folds_ = std::vector<Folds>(kFolds);
     std::vector<std::vector<int>> fold_sets_ = std::vector<std::vector<int>>(1 << 10);  // by pattern
 };
 

@@ -13,7 +13,7 @@ void wanted_divisors(const Sites& sites, const Size& size, std::vector<Size>& fa
     Size number;
     for (int entry = kFirstPrime; entry < kEntries; ++entry)
         if (size.e[entry] < 0) number.e[entry] = static_cast<int16_t>(-size.e[entry]);
-    factors.push_back(number);
+    if (number != Size{}) factors.push_back(number);
     if (!sites.fixed()) return;
     for (int entry : {kHeight, kWidth}) {
         if (size.e[entry] >= 0) continue;
@@ -58,8 +58,10 @@ const std::vector<Witnesses::Value>& Witnesses::domain(int variable, const std::
     std::vector<Size> factors{Size{}};
     for (const auto& constraint : constraints)
         if (constraint.size.e[variable] > 0) wanted_divisors(sites_, constraint.size, factors);
-    std::sort(factors.begin(), factors.end());
-    factors.erase(std::unique(factors.begin(), factors.end()), factors.end());
+    if (factors.size() > 1) {
+        std::sort(factors.begin(), factors.end());
+        factors.erase(std::unique(factors.begin(), factors.end()), factors.end());
+    }
     for (const auto& known : domains_)
         if (known.first == factors) return known.second;
 
@@ -92,25 +94,53 @@ const std::vector<Witnesses::Value>& Witnesses::domain(int variable, const std::
 
 // Depth-first search over the variables' domains, checking each constraint once all its variables are set.
 struct Witnesses::Search {
+    struct Due {
+        Size size;  // what is known put in
+        double least;
+        Variables own;  // the variables searched for in it
+        int newest;     // the last of them
+    };
     const Sites& sites;
-    std::vector<int> order;
-    std::vector<const std::vector<Value>*> domains;
-    std::vector<std::vector<const Constraint*>> due;
+    std::vector<Due> due;
+    int count = 0;
+    std::array<int, kVariables> order;
+    std::array<std::vector<const Size*>, kVariables> domains;
     Assignment& chosen;
     int& tries;
 
-    bool holds(const Constraint& constraint) const {
-        return sites.at_least(substituted(constraint.size, chosen), constraint.least);
+    bool holds(const Due& constraint) const {
+        Size size = constraint.size;
+        for (Variables left = constraint.own; left; left &= left - 1) {
+            const auto v = static_cast<size_t>(__builtin_ctz(left));
+            const int power = size.e[v];
+            size.e[v] = 0;
+            size.multiply(chosen[v], power);
+        }
+        return sites.at_least(size, constraint.least);
     }
-    bool descend(size_t depth) {
-        if (depth == order.size()) return true;
-        for (const auto& value : *domains[depth]) {
+    bool holds(int variable, bool alone) const {
+        return std::all_of(due.begin(), due.end(), [&](const Due& constraint) {
+            const bool single = (constraint.own & (constraint.own - 1)) == 0;
+            return constraint.newest != variable || single != alone || holds(constraint);
+        });
+    }
+    // The values of a variable that meet the constraints on it alone.
+    bool restrict(int variable, const std::vector<Value>& values) {
+        auto& domain = domains[static_cast<size_t>(count)];
+        order[static_cast<size_t>(count++)] = variable;
+        for (const auto& value : values) {
+            chosen[static_cast<size_t>(variable)] = value.size;
+            if (holds(variable, true)) domain.push_back(&value.size);
+        }
+        return !domain.empty();
+    }
+    bool descend(int depth) {
+        if (depth == count) return true;
+        const int variable = order[static_cast<size_t>(depth)];
+        for (const Size* value : domains[static_cast<size_t>(depth)]) {
             if (--tries < 0) return false;
-            chosen[order[depth]] = value.size;
-            const auto& constraints = due[depth];
-            if (std::all_of(constraints.begin(), constraints.end(), [this](const Constraint* c) { return holds(*c); }) &&
-                descend(depth + 1))
-                return true;
+            chosen[static_cast<size_t>(variable)] = *value;
+            if (holds(variable, false) && descend(depth + 1)) return true;
         }
         return false;
     }
@@ -118,20 +148,20 @@ struct Witnesses::Search {
 
 bool Witnesses::backtrack(System& system, Variables searched, int& tries) {
     Assignment chosen = system.witness;
-    Search search{sites_, {}, {}, {}, chosen, tries};
-    for (int v = 0; v < system.variables; ++v) {
-        if (!(searched >> v & 1)) continue;
-        search.order.push_back(v);
-        search.domains.push_back(&domain(v, system.constraints));
-        search.due.emplace_back();
-    }
+    Search search{sites_, {}, 0, {}, {}, chosen, tries};
     for (const auto& constraint : system.constraints) {
-        const Variables own = constraint.size.variables() & searched;
+        const Variables all = constraint.size.variables(), own = all & searched;
         if (!own) continue;
-        const int newest = 31 - __builtin_clz(own);
-        const auto depth = std::find(search.order.begin(), search.order.end(), newest) - search.order.begin();
-        search.due[static_cast<size_t>(depth)].push_back(&constraint);
+        Size size = constraint.size;
+        for (Variables known = all & ~searched; known; known &= known - 1) {
+            const auto v = static_cast<size_t>(__builtin_ctz(known));
+            size.e[v] = 0;
+            size.multiply(system.witness[v], constraint.size.e[v]);
+        }
+        search.due.push_back({size, constraint.least, own, 31 - __builtin_clz(own)});
     }
+    for (int v = 0; v < system.variables; ++v)
+        if (searched >> v & 1 && !search.restrict(v, domain(v, system.constraints))) return false;
     if (!search.descend(0)) return false;
     system.witness = chosen;
     return true;

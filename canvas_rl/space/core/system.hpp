@@ -96,7 +96,7 @@ class Witnesses {
         bool exists = false;
         Assignment witness;
     };
-    static constexpr size_t kMemo = 1 << 12;
+    static constexpr size_t kMemo = 1 << 14;
 
     bool search(System& system, int known, int most_tries);
     bool backtrack(System& system, Variables searched, int& tries);
