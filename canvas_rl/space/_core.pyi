@@ -77,6 +77,9 @@ class CoreState:
     """The state of a program; immutable."""
 
     @property
+    def plan(self) -> tuple[int, ...]:
+        """Actions that surely finish the kernel; empty where folding and joining plainly do."""
+    @property
     def done(self) -> bool: ...
     @property
     def primitives(self) -> int: ...

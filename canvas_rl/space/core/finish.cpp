@@ -64,61 +64,29 @@ bool Finisher::can_finish(const State& state, std::vector<int>* plan) {
     light.frugal = false;
     const uint64_t key = signature(light, exact(light));
     Answer& answer = answers_[key / 2 % kAnswers];
-    if (answer.key != key) answer = {key, {}, {}, {}, {}, {}};
-    if (!serves(answer, light) && !hopeless(answer, light)) settle(answer, light);
-    if (!serves(answer, light)) return false;
-    if (!plan) return true;
-    for (int action : answer.plan) {
-        const int tensor = action - moves_.first_push;
-        if (tensor < 0) plan->push_back(action);
-        else if (tensor < static_cast<int>(places.size())) plan->push_back(moves_.first_push + places[static_cast<size_t>(tensor)]);
-        else plan->push_back(action - static_cast<int>(places.size()) + made);
+    if (answer.key != key) {
+        answer = {key, {}, {}, {}};
+        answer.found = search(light, &answer.plan, answer.cost);
     }
-    return true;
-}
-
-// Whether a state has spent at most, or with `least` at least, what another had.
-bool Finisher::spent(const State& light, const std::vector<double>& other, bool least) const {
-    size_t at = 0;
-    for (int i = 0; light.bill && i < kCosts; ++i)
-        for (size_t site = 0; site < moves_.options.caps[i].size(); ++site, ++at)
-            if (least ? light.bill->spent[i][site] < other[at] : light.bill->spent[i][site] > other[at]) return false;
-    return true;
-}
-
-// Whether the plan that is known finishes this state too.
-bool Finisher::serves(const Answer& answer, const State& light) const {
-    return answer.found && (fits(light, answer.cost) || (!answer.enough.empty() && spent(light, answer.enough, false)));
-}
-
-// Whether it can't be finished, as one like it that spent no more could not.
-bool Finisher::hopeless(const Answer& answer, const State& light) const {
-    return !answer.hopeless.empty() && spent(light, answer.hopeless, true);
-}
-
-void Finisher::settle(Answer& answer, State& light) {
-    std::vector<int> program;
-    std::vector<double> now;
-    for (int i = 0; light.bill && i < kCosts; ++i)
-        if (!moves_.options.caps[i].empty()) now.insert(now.end(), light.bill->spent[i].begin(), light.bill->spent[i].end());
-    Cost cost;
-    if (!search(light, &program, cost)) {  // not even without budgets
-        answer.hopeless.assign(now.size() + 1, 0);
-        return;
-    }
-    if (!fits(light, cost)) {
+    if (!answer.found) return false;  // not even without budgets
+    std::vector<int> own;
+    const std::vector<int>* program = &answer.plan;  // the last action first
+    if (!fits(light, answer.cost)) {  // it is too dear
         light.frugal = true;
-        program.clear();
-        if (!search(light, &program, cost)) {
-            answer.hopeless = std::move(now);
-            return;
+        program = &own;
+        Cost cost;
+        if (!search(light, plan ? &own : nullptr, cost)) return false;
+    }
+    if (!plan) return true;
+    for (auto action = program->rbegin(); action != program->rend(); ++action) {
+        const int tensor = *action - moves_.first_push, known = static_cast<int>(places.size());
+        if (tensor < 0) {
+            plan->push_back(*action);
+        } else {
+            plan->push_back(moves_.first_push + (tensor < known ? places[static_cast<size_t>(tensor)] : tensor - known + made));
         }
     }
-    std::reverse(program.begin(), program.end());
-    answer.found = true;
-    answer.cost = cost;
-    answer.enough = std::move(now);
-    answer.plan = std::move(program);
+    return true;
 }
 
 const std::vector<int>& Finisher::fold_sets(const Shape& shape) {

@@ -63,14 +63,12 @@ class Finisher {
         bool found = false;
         Cost cost;
     };
-    // What is known of states that differ in nothing but what they spent.
+    // Whether, and how, states are finished that differ in nothing but what they spent, were there no budgets.
     struct Answer {
         uint64_t key = 0;
         bool found = false;
-        Cost cost;                     // of the plan
-        std::vector<int> plan;         // tensors are numbered as in the state searched from
-        std::vector<double> enough;    // what one had spent that it finishes; empty for none known
-        std::vector<double> hopeless;  // what one had spent that could not be finished; empty for none known
+        Cost cost;              // of the plan
+        std::vector<int> plan;  // the last action first; tensors are numbered as in the state searched from
     };
     static constexpr size_t kAnswers = 1 << 14;
     // How a program that is home ends.
@@ -94,10 +92,6 @@ class Finisher {
 
     bool exact(const State& state) const;
     State goal(const State& state) const;
-    bool spent(const State& light, const std::vector<double>& other, bool least) const;
-    bool serves(const Answer& answer, const State& light) const;
-    bool hopeless(const Answer& answer, const State& light) const;
-    void settle(Answer& answer, State& light);
     static void trim(State& light, int others);
     static void hide_variables(State& light);
     Cost between(const State& before, const State& after) const;
