@@ -1,6 +1,7 @@
 #include "legality.hpp"
 
 #include <algorithm>
+#include <stdexcept>
 #include <numeric>
 
 namespace canvas {
@@ -234,6 +235,7 @@ State Legality::after(int action) {
     } else {
         moves_.apply(state_, *moves_.recipe(state_, action), moves_.arity[static_cast<size_t>(action)], next);
     }
+    if (!next) throw std::logic_error("a legal action was refused when it was taken: a bug of the solver");
     if (planned(action)) {
         next->plan.erase(next->plan.begin());
     } else {
