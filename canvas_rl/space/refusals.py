@@ -43,6 +43,7 @@ _SENTENCES = {
     Refusal.receptive: "the receptive field is smaller than min_receptive_size",
     Refusal.output_size: "{operands} can't be made as large as the output",
     Refusal.one_level: "no size is free, so that all fill levels are the same",
+    Refusal.pointless_end: "only the output could follow, and it would make no sense",
     Refusal.repeated: "it was applied to the same tensors before: push what it made",
     Refusal.unfinishable: "the kernel could not be finished within its limits afterwards",
 }

@@ -210,7 +210,7 @@ class SearchSpace:
     def is_senseless(self, state: State, action: int) -> bool:
         """Whether an action is masked because something simpler does the same."""
         refusal = self._core.refusal(self._own(state), action)
-        return refusal in (_core.Refusal.pointless, _core.Refusal.repeated)
+        return refusal in (_core.Refusal.pointless, _core.Refusal.pointless_end, _core.Refusal.repeated)
 
     def explain(self, state: State, action: int) -> str:
         """Why an action is illegal, in one sentence; empty where it is legal."""

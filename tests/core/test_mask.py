@@ -75,3 +75,27 @@ def test_nothing_is_legal_after_the_end():
     assert not space.mask(state).any()
     with pytest.raises(IllegalActionError, match="finished"):
         space.step(state, 0)
+
+
+def test_a_way_to_the_end_keeps_to_the_group_count_in_use():
+    """All that is left is a Group, and the kernel has used a count."""
+    options = SearchOptions(
+        kernel_sizes=(5, 7, 9), shift_sizes=(2, 3), num_primitive_range=(11, 11), num_max_width_range=(4, 4),
+        num_weighted_range=(3, 3), max_weighted_ratio=1.0, flops_budget=0.2,
+    )  # fmt: skip
+    space = SearchSpace((Site(24),), options)
+    state = space.start()
+    for name in ("relu", "softmax(0.C)", "scale(0.C)", "group(0,4)", "fold(0.G,max)", "scale(0.C)", "group(0,x)",
+                 "scale(0.C)", "push(1)", "max(under->top)", "shift(0.C,+3)"):  # fmt: skip
+        state = space.step(state, space.actions.index(name))
+    for action in np.flatnonzero(space.mask(state)):
+        space.step(state, int(action))
+
+
+def test_what_only_a_pointless_output_could_follow_is_explained():
+    space = SearchSpace((Site(8, 8, 8),), SearchOptions(num_primitive_range=(1, 3)))
+    rng, found = np.random.default_rng(0), set()
+    for state in states(space, rng, 40):
+        found |= {space.explain(state, action) for action in np.flatnonzero(~space.mask(state))}
+    assert not [sentence for sentence in found if "None" in sentence]
+    assert any("only the output could follow" in sentence for sentence in found)

@@ -15,30 +15,6 @@ constexpr int kSlack = 5;   // primitives beyond those needed that the search ma
 constexpr int kOthers = 4;  // tensors off the stack, of different shapes, that the exact search may push
 constexpr int kExactTensors = 6;  // with more tensors, the search is exact for the last primitive only
 
-// Sets of dims to fold, those that cost the fewest primitives first, kernel dims before others.
-std::vector<int> make_fold_sets(const Shape& shape) {
-    static constexpr int rank[] = {2, 5, 0, 1, 3, 4};  // G, C, KH, KW, H, W
-    int dims[2 * kSlots];
-    const int count = shape.dims(dims);
-    std::stable_sort(dims, dims + count, [&](int a, int b) { return rank[shape.name(a)] < rank[shape.name(b)]; });
-    std::vector<std::pair<int, int>> sets;  // (price, slots)
-    for (int chosen = 0; chosen < 1 << count; ++chosen) {
-        int slots = 0;
-        for (int i = 0; i < count; ++i)
-            if (chosen >> i & 1) slots |= 1 << dims[i];
-        Shape folded;
-        for (int group = 0; group < 2; ++group) {
-            folded.spatial[group] = shape.spatial[group];
-            folded.present[group] = static_cast<uint8_t>(slots >> (group * kSlots) & 15);
-        }
-        sets.emplace_back(folded.folds(), slots);
-    }
-    std::stable_sort(sets.begin(), sets.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-    std::vector<int> result;
-    for (const auto& set : sets) result.push_back(set.second);
-    return result;
-}
-
 Shape folded(const Shape& shape, int slots) {
     Shape result = shape;
     for (int slot = 0; slot < 2 * kSlots; ++slot) {
@@ -89,7 +65,27 @@ bool Finisher::can_finish(const State& state, std::vector<int>* plan) {
     return true;
 }
 
-const std::vector<int>& Finisher::fold_sets(const Shape& shape) {
+// Sets of dims to fold, those that cost the fewest primitives first, kernel dims before others.
+std::vector<Finisher::FoldSet> Finisher::make_fold_sets(const Shape& shape) {
+    static constexpr int rank[] = {2, 5, 0, 1, 3, 4};  // G, C, KH, KW, H, W
+    int dims[2 * kSlots];
+    const int count = shape.dims(dims);
+    std::stable_sort(dims, dims + count, [&](int a, int b) { return rank[shape.name(a)] < rank[shape.name(b)]; });
+    std::vector<FoldSet> sets;
+    for (int chosen = 0; chosen < 1 << count; ++chosen) {
+        int slots = 0;
+        for (int i = 0; i < count; ++i)
+            if (chosen >> i & 1) slots |= 1 << dims[i];
+        Shape counted = shape;
+        for (int group = 0; group < 2; ++group)
+            counted.present[group] = static_cast<uint8_t>(slots >> (group * kSlots) & 15);
+        sets.push_back({counted.folds(), slots});
+    }
+    std::stable_sort(sets.begin(), sets.end(), [](const FoldSet& a, const FoldSet& b) { return a.price < b.price; });
+    return sets;
+}
+
+const std::vector<Finisher::FoldSet>& Finisher::fold_sets(const Shape& shape) {
     auto& sets = fold_sets_[static_cast<size_t>(shape.pattern())];
     if (sets.empty()) sets = make_fold_sets(shape);
     return sets;
@@ -112,17 +108,13 @@ int Finisher::fewest_folds(const Shape& shape, const Shape& target, const Assign
     if (!same && spreads(0)) return 0;
     const uint64_t pair[] = {shape.hash(), target.hash()};
     uint64_t key = mix(17, pair, sizeof pair);
-    const auto open = [](const Size& size) { return size.has_variables(); };
-    if (std::any_of(shape.sizes, shape.sizes + 2 * kSlots, open) || std::any_of(target.sizes, target.sizes + 2 * kSlots, open))
-        key = mix(key, &witness, sizeof witness);
+    if (shape.has_variables() || target.has_variables()) key = mix(key, &witness, sizeof witness);
     Folds& known = folds_[key % kFolds];
     if (known.key != key) {
         known = {key, kImpossible, 0};
-        for (int slots : fold_sets(shape)) {
+        for (const auto& [price, slots] : fold_sets(shape)) {
             if (!slots || !spreads(slots)) continue;
-            Shape counted = shape;
-            for (int group = 0; group < 2; ++group) counted.present[group] = static_cast<uint8_t>(slots >> (group * kSlots) & 15);
-            known = {key, counted.folds(), slots};
+            known = {key, price, slots};
             break;
         }
     }
@@ -140,57 +132,57 @@ int Finisher::joins(const State& state, size_t left, const Assignment& witness) 
     return steps;
 }
 
-// Whether a tensor can be broadcast to the input as it is: the last step home, once the input was pushed.
-bool Finisher::joins_input(const State& state, int tensor) {
-    return tensor != 0 && fewest_folds(state.node(tensor).shape, moves_.input, state.system->witness, false) == 0;
+// Whether one join with the input on top of the lowest tensor brings it home.
+bool Finisher::joins_input(const State& state, int top) {
+    const int bottom = state.stack[0];
+    return top == 0 && bottom != 0 && fewest_folds(state.node(bottom).shape, moves_.input, state.system->witness, false) == 0;
 }
 
-bool Finisher::easily(const State& state, const Landing& landing) {
+bool Finisher::easily(const State& state, const Landing& landing) { return easily(state, landing, false); }
+
+// `joins_input`: the lowest tensor and the input on it are all there is, and the one joins the other.
+bool Finisher::easily(const State& state, const Landing& landing, bool joins_input) {
+    if (!routes_.joins || !routes_.folding || state.limits.width < 2) return false;
     int steps = 0;
     const Assignment& witness = landing.system.witness;
-    if (landing.left) {
+    if (joins_input) {
+        steps = 1;
+    } else if (landing.left) {
         const Shape& under = state.node(state.stack[landing.left - 1]).shape;
         steps = fewest_folds(landing.shape, under, witness, landing.same) + 1;
         if (steps < kImpossible) steps += joins(state, landing.left, witness);
     } else if (landing.same || !(landing.shape == moves_.input)) {
         steps = fewest_folds(landing.shape, moves_.input, witness, landing.same) + 1;
     }
-    return easily(state, landing, steps);
+    Tally reached = landing.tally;
+    reached.primitives += steps;
+    if (reached.primitives >= state.limits.max_primitives) return false;
+    bool reaches = moves_.reaches(landing.field);
+    for (size_t i = 0; i < landing.left && !reaches; ++i) reaches = moves_.reaches(state.node(state.stack[i]).field);
+    const Home& rest = home_in_time(state.limits, reached, reaches, landing.system);
+    return rest.found && (!moves_.options.budgets() || affordable(state, landing, steps, rest.cost));
 }
 
 bool Finisher::easily(const State& state) {
     const Node& top = state.top();
     const size_t left = state.stack.size() - 1;
     const bool same = left ? state.stack[left - 1] == state.stack[left] : state.stack[0] == 0;
-    const Landing landing{top.shape, top.numel, top.field, *state.system, state.bill.get(), left, same,
-                          state.primitives, state.weighted, state.families};
-    if (left == 1 && state.stack[1] == 0 && joins_input(state, state.stack[0])) return easily(state, landing, 1);
-    return easily(state, landing);
+    const Landing landing{top.shape, top.numel, top.field, *state.system, state.bill.get(), left, same, state.tally};
+    return easily(state, landing, left == 1 && joins_input(state, state.stack[1]));
 }
 
 bool Finisher::easily_after_push(const State& state, int tensor) {
     const Node& node = state.node(tensor);
-    const Landing landing{node.shape, node.numel, node.field, *state.system, state.bill.get(), state.stack.size(),
-                          tensor == state.stack.back(), state.primitives, state.weighted, state.families};
-    if (tensor == 0 && state.stack.size() == 1 && joins_input(state, state.stack[0])) return easily(state, landing, 1);
-    return easily(state, landing);
-}
-
-// The same, with so many primitives home.
-bool Finisher::easily(const State& state, const Landing& landing, int steps) {
-    if (!routes_.joins || !routes_.folding || state.limits.width < 2) return false;
-    const int reached = landing.primitives + steps;
-    if (reached >= state.limits.max_primitives) return false;
-    bool reaches = moves_.reaches(landing.field);
-    for (size_t i = 0; i < landing.left && !reaches; ++i) reaches = moves_.reaches(state.node(state.stack[i]).field);
-    const Home& rest = home_in_time(state.limits, reached, landing.weighted, landing.families, reaches, landing.system);
-    return rest.found && (!moves_.options.budgets() || affordable(state, landing, steps, rest.cost));
+    const size_t left = state.stack.size();
+    const bool same = tensor == state.stack.back();
+    const Landing landing{node.shape, node.numel, node.field, *state.system, state.bill.get(), left, same, state.tally};
+    return easily(state, landing, left == 1 && joins_input(state, tensor));
 }
 
 // Primitives that the shortest length and the share of weighted ones still ask for.
-int Finisher::still_due(const Limits& limits, int primitives, int weighted) const {
-    const int lightest = static_cast<int>(std::ceil(weighted / moves_.options.weighted_ratio - 1e-9));
-    return std::max({0, limits.min_primitives - primitives, lightest - primitives});
+int Finisher::still_due(const Limits& limits, const Tally& tally) const {
+    const int lightest = static_cast<int>(std::ceil(tally.weighted / moves_.options.weighted_ratio - 1e-9));
+    return std::max({0, limits.min_primitives - tally.primitives, lightest - tally.primitives});
 }
 
 // Whether the budgets allow the way home and what is left to do there.
@@ -230,17 +222,17 @@ bool Finisher::affordable(const State& state, const Landing& landing, int steps,
     return true;
 }
 
-// Whether, and how, a kernel that is home after `reached` primitives can end in time with what is required.
-const Finisher::Home& Finisher::home_in_time(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches,
-                                              const System& system) {
+// Whether, and how, a kernel that is home with such a tally can end in time with what is required.
+const Finisher::Home& Finisher::home_in_time(const Limits& limits, const Tally& tally, bool reaches, const System& system) {
     const int variables = system.variables + system.hidden;
-    const int parts[] = {reached, weighted, reaches, variables, limits.min_primitives, limits.max_primitives, limits.width > 1};
-    const uint64_t missing = moves_.missing(limits, families);
+    const int parts[] = {tally.primitives,       tally.weighted,        tally.group_count, reaches, variables,
+                         limits.min_primitives, limits.max_primitives, limits.width > 1};
+    const uint64_t missing = moves_.missing(limits, tally.families);
     const uint64_t key = mix(mix(1, parts, sizeof parts), &missing, sizeof missing);
     const auto known = homes_.find(key);
     if (known != homes_.end()) return known->second;
     Home made;
-    State start = home(limits, reached, weighted, families, reaches);
+    State start = home(limits, tally, reaches);
     auto taken = std::make_shared<System>();
     taken->hidden = variables;
     start.system = std::move(taken);
@@ -250,11 +242,10 @@ const Finisher::Home& Finisher::home_in_time(const Limits& limits, int reached, 
     return homes_[key] = std::move(made);
 }
 
-State Finisher::home(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches) const {
-    State home = moves_.start(limits);
-    home.light = true;
+State Finisher::home(const Limits& limits, const Tally& tally, bool reaches) const {
+    State home = moves_.start(limits).lighter(moves_.options.budgets());
     home.frugal = false;
-    if (!moves_.options.budgets()) home.bill = nullptr;
+    home.tally = tally;
     Node node = home.node(0);
     constexpr int32_t everywhere = 1 << 20;
     if (reaches) node.field = {-everywhere, everywhere, -everywhere, everywhere};
@@ -262,9 +253,6 @@ State Finisher::home(const Limits& limits, int reached, int weighted, uint64_t f
     home.places = {0, 1};
     home.made = 2;
     home.stack = {1};
-    home.primitives = reached;
-    home.weighted = weighted;
-    home.families = families;
     return home;
 }
 
@@ -275,13 +263,13 @@ int Finisher::homeward(const State& state) {
     std::vector<int> actions;
     if (depth == 1 && bottom != 0 && state.top().shape == moves_.input) {
         const bool reaches = moves_.reaches(state.top().field);
-        const Home& rest = home_in_time(state.limits, state.primitives, state.weighted, state.families, reaches, *state.system);
+        const Home& rest = home_in_time(state.limits, state.tally, reaches, *state.system);
         if (rest.plan.empty()) return -1;
         const int first = rest.plan[0];
         return first > moves_.first_push ? moves_.first_push + bottom : first;
     }
     int dims = 0;
-    if (depth == 2 && state.stack[1] == 0 && joins_input(state, bottom)) {
+    if (depth == 2 && joins_input(state, state.stack[1])) {
         append(actions, routes_.into_top);
     } else {
         const bool same = depth > 1 ? state.stack[depth - 2] == state.stack.back() : bottom == 0;
@@ -295,9 +283,7 @@ int Finisher::homeward(const State& state) {
             append(actions, routes_.into_under);
         }
     }
-    State light = state;
-    light.light = true;
-    light.places.resize(light.nodes.size());
+    const State light = state.lighter(moves_.options.budgets());
     std::optional<State> after;
     for (int action : actions) {
         const Recipe* recipe = moves_.recipe(state, action);
@@ -315,18 +301,9 @@ bool Finisher::exact(const State& state) const {
 
 // A state with all that the search needs and nothing else: states that differ in the rest share its answers.
 State Finisher::goal(const State& state) const {
-    State light = state;
-    light.program.clear();
-    light.plan.clear();
-    if (!light.light) {
-        light.light = true;
-        light.made = static_cast<int>(light.nodes.size());
-        light.places.resize(light.nodes.size());
-        std::iota(light.places.begin(), light.places.end(), 0);
-    }
-    if (!moves_.options.budgets()) light.bill = nullptr;
-    const int due = still_due(state.limits, state.primitives, state.weighted);
-    const int most = state.primitives + std::max(due, needed(state) + kSlack);
+    State light = state.lighter(moves_.options.budgets());
+    const int due = still_due(state.limits, state.tally);
+    const int most = state.tally.primitives + std::max(due, needed(state) + kSlack);
     light.limits.max_primitives = std::min(light.limits.max_primitives, most);
     light.thorough = light.made <= kExactTensors;
     trim(light, exact(light) ? kOthers : 0);
@@ -401,8 +378,7 @@ void Finisher::hide_variables(State& light) {
         if (volume.size.variables() & used) kept->volumes.push_back({moved(volume.size), volume.most});
     light.system = std::move(kept);
     for (auto& tensor : light.nodes) {
-        const auto open = [](const Size& size) { return size.has_variables(); };
-        if (std::none_of(tensor->shape.sizes, tensor->shape.sizes + 2 * kSlots, open)) continue;
+        if (!tensor->shape.has_variables()) continue;
         Node node = *tensor;
         for (Size& size : node.shape.sizes) size = moved(size);
         node.shaped();
@@ -442,21 +418,21 @@ bool Finisher::fits(const State& state, const Cost& cost) const {
 uint64_t Finisher::signature(const State& state, bool pushes) const {
     const auto& options = moves_.options;
     const int remaining = state.remaining();
-    const int most_weighted = std::min(remaining, options.most_weighted - state.weighted);
-    const bool ratio = state.weighted + most_weighted > options.weighted_ratio * (state.primitives + most_weighted);
+    const int most_weighted = std::min(remaining, options.most_weighted - state.tally.weighted);
+    const bool ratio = state.tally.weighted + most_weighted > options.weighted_ratio * (state.tally.primitives + most_weighted);
     const size_t depth = state.stack.size();
     const int counts[] = {static_cast<int>(depth),
                           state.stack.back() == 0,
                           depth > 1 && state.stack[depth - 2] == state.stack.back(),
-                          std::max(0, state.limits.min_primitives - state.primitives),
+                          std::max(0, state.limits.min_primitives - state.tally.primitives),
                           remaining,
-                          std::max(0, options.min_weighted - state.weighted),
+                          std::max(0, options.min_weighted - state.tally.weighted),
                           most_weighted,
-                          ratio ? state.primitives : -1,
-                          ratio ? state.weighted : -1,
+                          ratio ? state.tally.primitives : -1,
+                          ratio ? state.tally.weighted : -1,
                           state.limits.width,
                           state.pushed + 2 * state.frugal + 4 * state.thorough + 8 * pushes,
-                          state.group_count,
+                          state.tally.group_count,
                           state.system->variables,
                           state.system->hidden,
                           static_cast<int>(state.system->constraints.size())};
@@ -508,7 +484,7 @@ int Finisher::needed(const State& state) const {
         (set & ~(routes_.joins | options.bmm) ? unary : binary) += 1;
     }
     const int joins = static_cast<int>(state.stack.size()) - 1;
-    return std::max({unary + std::max(joins, binary), options.min_weighted - state.weighted, 1});
+    return std::max({unary + std::max(joins, binary), options.min_weighted - state.tally.weighted, 1});
 }
 
 bool Finisher::search(const State& state, std::vector<int>* program, Cost& cost) {
@@ -544,7 +520,7 @@ bool Finisher::search(const State& state, std::vector<int>* program, Cost& cost)
 
 // Whether the kernel can be finished by the few primitives that the search is exact for, though more would fit.
 bool Finisher::sooner(const State& state, std::vector<int>* program, Cost& cost) {
-    const int most = state.primitives + exact_;
+    const int most = state.tally.primitives + exact_;
     if (state.limits.max_primitives <= most || most < state.limits.min_primitives) return false;
     State shorter = state;
     shorter.limits.max_primitives = most;
@@ -573,12 +549,7 @@ bool Finisher::last(const State& state, std::vector<int>* program, Cost& cost) {
         cost = entry.cost;
         return true;
     }
-    for (int tensor = 0; tensor < static_cast<int>(state.nodes.size()); ++tensor) {
-        if (moves_.refused_push(state, tensor) != Refusal::none) continue;
-        const int action = moves_.first_push + state.places[static_cast<size_t>(tensor)];
-        if (finishes(state, moves_.after_push(state, tensor), action, program, cost)) return true;
-    }
-    return false;
+    return every_push(state, program, cost);
 }
 
 // Whether one primitive on all tensors of the stack finishes the kernel; one of each kind is tried.
@@ -621,7 +592,10 @@ bool Finisher::every(const State& state, std::vector<int>* program, Cost& cost) 
             }
         }
     }
-    if (static_cast<int>(state.stack.size()) > state.remaining()) return false;
+    return static_cast<int>(state.stack.size()) <= state.remaining() && every_push(state, program, cost);
+}
+
+bool Finisher::every_push(const State& state, std::vector<int>* program, Cost& cost) {
     for (int tensor = 0; tensor < static_cast<int>(state.nodes.size()); ++tensor) {
         const int action = moves_.first_push + state.places[static_cast<size_t>(tensor)];
         if (moves_.refused_push(state, tensor) == Refusal::none &&
@@ -668,7 +642,7 @@ bool Finisher::follow(const State& state, int action, std::vector<int>* program,
 void Finisher::candidates(const State& state, std::vector<int>& out) {
     const auto& options = moves_.options;
     const uint64_t missing = moves_.missing(state);
-    if (missing || state.weighted < options.min_weighted) {
+    if (missing || state.tally.weighted < options.min_weighted) {
         uint64_t wanted = 0;
         for (size_t i = 0; i < options.necessary.size(); ++i)
             if (missing >> i & 1) wanted |= options.necessary[i];
@@ -695,7 +669,7 @@ void Finisher::toward_required(const State& state, uint64_t wanted, std::vector<
         for (size_t family = 0; family < routes_.family.size(); ++family)
             if (families & among & uint64_t{1} << family) append(out, routes_.family[family]);
     };
-    if (state.weighted < moves_.options.min_weighted) {
+    if (state.tally.weighted < moves_.options.min_weighted) {
         of_family(wanted, ~routes_.joins);
         append(out, routes_.weighted);
     }
@@ -729,7 +703,7 @@ void Finisher::join(const State& state, std::vector<int>& out) {
 void Finisher::fold_to_size(const State& state, std::vector<int>& out) {
     const Shape& top = state.top().shape;
     const Size want = moves_.input_numel;
-    for (int dims : fold_sets(top))
+    for (const auto& [price, dims] : fold_sets(top))
         if (folded(top, dims).numel() == want) return fold_first(top, dims, out);
 }
 

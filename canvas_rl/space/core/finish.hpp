@@ -20,7 +20,7 @@ struct Routes {
     uint64_t joins = 0, unary = 0, folding = 0;  // sets of families
 };
 
-// What is on top of the lowest tensors of a stack, and the counts of the program that put it there.
+// What is on top of the lowest tensors of a stack, and the tally of the program that put it there.
 struct Landing {
     const Shape& shape;
     const Size& numel;
@@ -29,8 +29,7 @@ struct Landing {
     const Bill* bill;  // null where there is no budget
     size_t left;       // how many tensors lie below
     bool same;         // whether it is the tensor right below
-    int primitives, weighted;
-    uint64_t families;
+    Tally tally;
 };
 
 class Finisher {
@@ -79,16 +78,20 @@ class Finisher {
     };
     static constexpr size_t kMemo = 1 << 17;
 
-    bool joins_input(const State& state, int tensor);
+    bool joins_input(const State& state, int top);
     int joins(const State& state, size_t left, const Assignment& witness);
     int fewest_folds(const Shape& shape, const Shape& target, const Assignment& witness, bool same, int* dims = nullptr);
-    const std::vector<int>& fold_sets(const Shape& shape);
-    bool easily(const State& state, const Landing& landing, int steps);
-    const Home& home_in_time(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches,
-                             const System& system);
-    int still_due(const Limits& limits, int primitives, int weighted) const;
+    // Dims to fold, as a set of slots, and how many primitives that takes.
+    struct FoldSet {
+        int price, slots;
+    };
+    static std::vector<FoldSet> make_fold_sets(const Shape& shape);
+    const std::vector<FoldSet>& fold_sets(const Shape& shape);
+    bool easily(const State& state, const Landing& landing, bool joins_input);
+    const Home& home_in_time(const Limits& limits, const Tally& tally, bool reaches, const System& system);
+    int still_due(const Limits& limits, const Tally& tally) const;
     bool affordable(const State& state, const Landing& landing, int steps, const Cost& rest);
-    State home(const Limits& limits, int reached, int weighted, uint64_t families, bool reaches) const;
+    State home(const Limits& limits, const Tally& tally, bool reaches) const;
 
     bool exact(const State& state) const;
     State goal(const State& state) const;
@@ -103,6 +106,7 @@ class Finisher {
     bool ends_with_one(const State& state, std::vector<int>* program, Cost& cost);
     bool guided(const State& state, std::vector<int>* program, Cost& cost);
     bool every(const State& state, std::vector<int>* program, Cost& cost);
+    bool every_push(const State& state, std::vector<int>* program, Cost& cost);
     bool sooner(const State& state, std::vector<int>* program, Cost& cost);
     bool follow(const State& state, int action, std::vector<int>* program, Cost& cost, bool& legal);
     bool finishes(const State& state, const State& after, int action, std::vector<int>* program, Cost& cost);
@@ -127,7 +131,7 @@ class Finisher {
     };
     static constexpr size_t kFolds = 1 << 14;
     std::vector<Folds> folds_ = std::vector<Folds>(kFolds);
-    std::vector<std::vector<int>> fold_sets_ = std::vector<std::vector<int>>(1 << 10);  // by pattern
+    std::vector<std::vector<FoldSet>> fold_sets_ = std::vector<std::vector<FoldSet>>(1 << 10);  // by pattern
 };
 
 }  // namespace canvas

@@ -1,8 +1,8 @@
 #include "legality.hpp"
 
 #include <algorithm>
-#include <stdexcept>
 #include <numeric>
+#include <stdexcept>
 
 namespace canvas {
 
@@ -10,24 +10,12 @@ Legality::Legality(const ActionSet& actions, Moves& moves, Finisher& finisher, c
     : actions_(actions), moves_(moves), finisher_(finisher), state_(state) {
     if (state.done()) return;
     for (int arity = 1; arity <= std::min(2, static_cast<int>(state.stack.size())); ++arity) {
-        for (Table* table : moves.tables(state, arity)) {
-            parts_.emplace_back(table, arity, state);
-            parts_.back().verdicts = moves.book.verdicts(*table, parts_.back().operands);
-        }
+        for (Table* table : moves.tables(state, arity)) parts_.emplace_back(moves.book, table, arity, state);
     }
 }
 
 const State& Legality::light() {
-    if (!light_) {
-        light_ = state_;
-        light_->light = true;
-        light_->program.clear();
-        light_->plan.clear();
-        light_->made = static_cast<int>(light_->nodes.size());
-        light_->places.resize(light_->nodes.size());
-        std::iota(light_->places.begin(), light_->places.end(), 0);
-        if (!moves_.options.budgets()) light_->bill = nullptr;
-    }
+    if (!light_) light_ = state_.lighter(moves_.options.budgets());
     return *light_;
 }
 
@@ -58,12 +46,12 @@ Refusal Legality::template_refusal(int action, bool sensible) {
 Refusal Legality::refusal_in(Part& part, const Recipe& recipe, bool sensible) {
     if (sensible) {
         const auto index = static_cast<size_t>(&recipe - part.table->recipes.data());
-        if (moves_.book.pointless(*part.table, *part.verdicts, part.operands, index)) return Refusal::pointless;
+        if (moves_.book.pointless(*part.table, part.verdicts, part.operands, index)) return Refusal::pointless;
         if (repeated(recipe, part.arity)) return Refusal::repeated;
     }
     auto& known = part.kinds[static_cast<size_t>(recipe.kind)];
     if (known < 0) known = static_cast<int8_t>(kind_refusal(part, recipe));
-    if (sensible && known == 0 && ends_pointlessly(part, recipe)) return Refusal::pointless;
+    if (sensible && known == 0 && ends_pointlessly(part, recipe)) return Refusal::pointless_end;
     return static_cast<Refusal>(known);
 }
 
@@ -85,8 +73,7 @@ Refusal Legality::kind_refusal(Part& part, const Recipe& recipe) {
         if (arity == 2) field = field.joined(state_.under().field);
         field = field.moved(recipe.offset);
         const Landing landing{effect_.shape, effect_.numel, field, plain ? *state_.system : system_, bill.get(),
-                              state_.stack.size() - static_cast<size_t>(arity), false, state_.primitives + 1,
-                              state_.weighted + recipe.weighted, state_.families | uint64_t{1} << recipe.family};
+                              state_.stack.size() - static_cast<size_t>(arity), false, state_.tally.with(recipe)};
         if (finisher_.easily(state_, landing)) return Refusal::none;
     }
     std::optional<State> after;
@@ -191,7 +178,7 @@ void Legality::mask(uint8_t* out) {
         any = true;
     };
     for (auto& part : parts_) {
-        moves_.book.ask_all(*part.table, *part.verdicts, part.operands);
+        moves_.book.ask_all(*part.table, part.verdicts, part.operands);
         for (const Recipe& recipe : part.table->recipes) set(recipe.action, refusal_in(part, recipe, true));
     }
     for (int tensor = 0; tensor < static_cast<int>(state_.nodes.size()) && tensor < actions_.pushes; ++tensor)

@@ -52,16 +52,15 @@ class Legality {
    private:
     // The templates for as many operands, of one view.
     struct Part {
-        Part(Table* table, int arity, const State& state)
+        Part(RuleBook& book, Table* table, int arity, const State& state)
             : table(table), arity(arity), operands(Moves::operands(state, arity)),
-              inputs{{arity == 1 ? nullptr : &state.under().shape, state.top().shape, false, table->view, state.system->variables},
-                     {arity == 1 ? nullptr : &state.under().shape, state.top().shape, true, table->view, state.system->variables}},
-              kinds(table->first.size(), -1), patterns(table->first.size(), -1) {}
+              inputs{Moves::inputs(state, arity, false, table->view), Moves::inputs(state, arity, true, table->view)},
+              verdicts(book.verdicts(*table, operands)), kinds(table->first.size(), -1), patterns(table->first.size(), -1) {}
         Table* table;
         int arity;
         Operands operands;
         Inputs inputs[2];  // in the order of the stack, and swapped
-        std::shared_ptr<Verdicts> verdicts;
+        Verdicts verdicts;
         std::vector<int8_t> kinds;    // the refusal of each kind, -1: not asked yet
         std::vector<int> patterns;    // of the result of each kind after which only the output can follow, else -1
     };

@@ -33,11 +33,11 @@ State Moves::start(const Limits& limits) const {
 
 Refusal Moves::full(const State& state, int arity, bool weighted) const {
     if (static_cast<int>(state.stack.size()) < arity) return Refusal::few_tensors;
-    if (state.primitives >= state.limits.max_primitives) return Refusal::most_primitives;
+    if (state.tally.primitives >= state.limits.max_primitives) return Refusal::most_primitives;
     if (!weighted) return Refusal::none;
-    if (state.weighted >= options.most_weighted) return Refusal::most_weighted;
+    if (state.tally.weighted >= options.most_weighted) return Refusal::most_weighted;
     const double ratio = options.weighted_ratio;
-    if (ratio <= 0 || std::ceil((state.weighted + 1) / ratio - 1e-9) > state.limits.max_primitives)
+    if (ratio <= 0 || std::ceil((state.tally.weighted + 1) / ratio - 1e-9) > state.limits.max_primitives)
         return Refusal::weighted_ratio;
     return Refusal::none;
 }
@@ -159,7 +159,7 @@ Refusal Moves::extend(const State& state, const Effect& effect, System& system) 
 }
 
 Refusal Moves::preview(const State& state, const Recipe& recipe, const Inputs& inputs, Effect& effect, System& system) {
-    if (recipe.group_count && state.group_count && recipe.group_count != state.group_count) return Refusal::group_count;
+    if (recipe.group_count && state.tally.group_count && recipe.group_count != state.tally.group_count) return Refusal::group_count;
     const int known = state.system->variables;
     if (known + state.system->hidden + recipe.fresh > kVariables) return Refusal::variables;
     effect.clear();
@@ -230,10 +230,7 @@ Refusal Moves::apply(const State& given, const Recipe& wanted, int arity, std::o
     } else {
         next.program.push_back(recipe->action);
     }
-    next.primitives += 1;
-    next.weighted += recipe->weighted;
-    next.families |= uint64_t{1} << recipe->family;
-    if (recipe->group_count) next.group_count = recipe->group_count;
+    next.tally = next.tally.with(*recipe);
     next.pushed = false;
     return Refusal::none;
 }
@@ -322,9 +319,9 @@ bool Moves::reaches(const Field& field) const {
 
 Refusal Moves::unmet(const State& state) const {
     if (state.stack.size() != 1) return Refusal::tensors_left;
-    if (state.primitives < state.limits.min_primitives) return Refusal::few_primitives;
-    if (state.weighted < options.min_weighted) return Refusal::few_weighted;
-    if (state.weighted > options.weighted_ratio * state.primitives + 1e-9) return Refusal::weighted_ratio;
+    if (state.tally.primitives < state.limits.min_primitives) return Refusal::few_primitives;
+    if (state.tally.weighted < options.min_weighted) return Refusal::few_weighted;
+    if (state.tally.weighted > options.weighted_ratio * state.tally.primitives + 1e-9) return Refusal::weighted_ratio;
     if (missing(state)) return Refusal::necessary;
     return reaches(state.top().field) ? Refusal::none : Refusal::receptive;
 }
@@ -367,10 +364,8 @@ Refusal Moves::substitute(State& state, const Solution& solution) {
                                         [](const Volume& volume) { return !volume.size.has_variables(); }),
                          system.volumes.end());
     for (auto& tensor : state.nodes) {
-        const auto open = [](const Size& size) { return size.has_variables(); };
-        if (std::none_of(tensor->shape.sizes, tensor->shape.sizes + 2 * kSlots, open) &&
-            std::none_of(tensor->fresh.begin(), tensor->fresh.end(), open))
-            continue;
+        const bool fresh = std::any_of(tensor->fresh.begin(), tensor->fresh.end(), [](const Size& size) { return size.has_variables(); });
+        if (!fresh && !tensor->shape.has_variables()) continue;
         Node node = *tensor;
         for (Size& size : node.shape.sizes) {
             size = solution.apply(size);

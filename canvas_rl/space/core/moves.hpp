@@ -37,6 +37,7 @@ enum class Refusal {
     output_size,
     one_level,         // no free size: all fill levels are the same
     pointless,
+    pointless_end,     // only an output could follow that is pointless
     repeated,          // the same tensor exists
     unfinishable,
 };
@@ -115,7 +116,7 @@ class Moves {
     Refusal substitute(State& state, const Solution& solution);
     Refusal over_budget(const Bill& bill) const;
     bool reaches(const Field& field) const;
-    uint64_t missing(const State& state) const { return missing(state.limits, state.families); }
+    uint64_t missing(const State& state) const { return missing(state.limits, state.tally.families); }
     uint64_t missing(const Limits& limits, uint64_t families) const;  // a bit for each necessary set without a member
 
     Sites& sites;

@@ -130,8 +130,8 @@ std::vector<uint16_t> RuleBook::values(const Operands& operands) {
     return row;
 }
 
-std::shared_ptr<Verdicts> RuleBook::verdicts(const Table& table, const Operands& operands) {
-    return std::make_shared<Verdicts>(Verdicts{values(operands), std::vector<int8_t>(table.recipes.size(), -1)});
+Verdicts RuleBook::verdicts(const Table& table, const Operands& operands) {
+    return {values(operands), std::vector<int8_t>(table.recipes.size(), -1)};
 }
 
 bool RuleBook::pointless(const Table& table, Verdicts& verdicts, const Operands& operands, size_t place) {

@@ -108,7 +108,7 @@ class RuleBook {
 
     Table& unary(const Shape& top);
     Table& binary(View view, const Shape& under, const Shape& top, bool same);
-    std::shared_ptr<Verdicts> verdicts(const Table& table, const Operands& operands);
+    Verdicts verdicts(const Table& table, const Operands& operands);
     bool pointless(const Table& table, Verdicts& verdicts, const Operands& operands, size_t recipe);
     void ask_all(const Table& table, Verdicts& verdicts, const Operands& operands);
     bool pointless_output(int pattern, int facts);

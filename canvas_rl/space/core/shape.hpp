@@ -1,6 +1,8 @@
 // Shapes: two groups of dims, each channel-like (G, C, KH, KW) or spatial-like (H, W); a dim is present by slot.
 #pragma once
 
+#include <algorithm>
+
 #include "size.hpp"
 
 namespace canvas {
@@ -14,6 +16,10 @@ struct Shape {
 
     bool has(int slot) const { return present[slot / kSlots] >> (slot % kSlots) & 1; }
     bool empty(int group) const { return present[group] == 0; }
+
+    bool has_variables() const {
+        return std::any_of(sizes, sizes + 2 * kSlots, [](const Size& size) { return size.has_variables(); });
+    }
 
     // The kinds of the groups and which dims are present, as a number.
     int pattern() const { return spatial[0] << 9 | present[0] << 5 | spatial[1] << 4 | present[1]; }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <numeric>
 #include <vector>
 
 #include "recipe.hpp"
@@ -54,16 +55,26 @@ struct Bill {
     std::vector<double> spent[kCosts];    // both, a site, under the witness; kept where there is a budget
 };
 
+// What limits count of a program.
+struct Tally {
+    int primitives = 0;
+    int weighted = 0;
+    int group_count = 0;  // of its Group primitives; 0 before the first
+    uint64_t families = 0;
+
+    Tally with(const Recipe& recipe) const {
+        return {primitives + 1, weighted + recipe.weighted, recipe.group_count ? recipe.group_count : group_count,
+                families | uint64_t{1} << recipe.family};
+    }
+};
+
 struct State {
     Limits limits;
+    Tally tally;
     std::vector<Tensor> nodes;
     std::vector<int> stack;
     std::vector<int> program;
     std::vector<int> plan;  // actions that surely finish the kernel, the output left out; empty where that is plain to see
-    int primitives = 0;
-    int weighted = 0;
-    uint64_t families = 0;
-    int group_count = 0;
     bool pushed = false;  // whether the last action was a push
     std::shared_ptr<const System> system;
     std::shared_ptr<const Bill> bill;  // null where no cost counts
@@ -77,10 +88,25 @@ struct State {
     int made = 0;             // tensors that the program has made
 
     bool done() const { return fill >= 0; }
-    int remaining() const { return limits.max_primitives - primitives; }
+    int remaining() const { return limits.max_primitives - tally.primitives; }
     const Node& node(int tensor) const { return *nodes[static_cast<size_t>(tensor)]; }
     const Node& top() const { return node(stack.back()); }
     const Node& under() const { return node(stack[stack.size() - 2]); }
+    // The same state to be searched from; `costs`: whether there are budgets.
+    State lighter(bool costs) const;
 };
+
+inline State State::lighter(bool costs) const {
+    State made = *this;
+    made.program.clear();
+    made.plan.clear();
+    if (!costs) made.bill = nullptr;
+    if (light) return made;
+    made.light = true;
+    made.made = static_cast<int>(nodes.size());
+    made.places.resize(nodes.size());
+    std::iota(made.places.begin(), made.places.end(), 0);
+    return made;
+}
 
 }  // namespace canvas

@@ -109,14 +109,7 @@ struct Witnesses::Search {
     int& tries;
 
     bool holds(const Due& constraint) const {
-        Size size = constraint.size;
-        for (Variables left = constraint.own; left; left &= left - 1) {
-            const auto v = static_cast<size_t>(__builtin_ctz(left));
-            const int power = size.e[v];
-            size.e[v] = 0;
-            size.multiply(chosen[v], power);
-        }
-        return sites.at_least(size, constraint.least);
+        return sites.at_least(substituted(constraint.size, chosen, constraint.own), constraint.least);
     }
     bool holds(int variable, bool alone) const {
         return std::all_of(due.begin(), due.end(), [&](const Due& constraint) {
@@ -152,12 +145,7 @@ bool Witnesses::backtrack(System& system, Variables searched, int& tries) {
     for (const auto& constraint : system.constraints) {
         const Variables all = constraint.size.variables(), own = all & searched;
         if (!own) continue;
-        Size size = constraint.size;
-        for (Variables known = all & ~searched; known; known &= known - 1) {
-            const auto v = static_cast<size_t>(__builtin_ctz(known));
-            size.e[v] = 0;
-            size.multiply(system.witness[v], constraint.size.e[v]);
-        }
+        const Size size = substituted(constraint.size, system.witness, all & ~searched);
         search.due.push_back({size, constraint.least, own, 31 - __builtin_clz(own)});
     }
     for (int v = 0; v < system.variables; ++v)

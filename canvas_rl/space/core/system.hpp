@@ -22,17 +22,18 @@ struct Volume {
 
 using Assignment = std::array<Size, kVariables>;  // a size without variables for each variable
 
-inline Size substituted(const Size& size, const Assignment& values) {
-    if (!size.has_variables()) return size;
+// A size with the values of some of its variables put in.
+inline Size substituted(const Size& size, const Assignment& values, Variables some) {
     Size result = size;
-    for (int v = 0; v < kVariables; ++v) {
-        if (const int power = size.e[v]) {
-            result.e[v] = 0;
-            result.multiply(values[v], power);
-        }
+    for (; some; some &= some - 1) {
+        const auto v = static_cast<size_t>(__builtin_ctz(some));
+        result.e[v] = 0;
+        result.multiply(values[v], size.e[v]);
     }
     return result;
 }
+
+inline Size substituted(const Size& size, const Assignment& values) { return substituted(size, values, size.variables()); }
 
 // A variable is replaced by a size without it and taken out: those made later move one place down.
 struct Solution {
