@@ -11,6 +11,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 
 from agents.episodic_ppo import EpisodicPPO
 from agents.imitation import certainty, demonstrations, imitate
+from agents.options import require_above, require_positive, require_share
 from agents.policy import FamilyFirstPolicy, rows_of
 from canvas_rl.errors import ConfigError
 from canvas_rl.session import Session, Snapshot
@@ -50,16 +51,11 @@ class PPOConfig:
     """most passes over the programs of a warm start, which the policy learns before it plays"""
 
     def __post_init__(self) -> None:
-        for name in ("kernels_per_update", "batch_size", "n_epochs"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: expected at least 1")
+        require_positive(self, "kernels_per_update", "batch_size", "n_epochs")
         if self.warm_start_epochs < 0:
             raise ConfigError(f"warm_start_epochs is {self.warm_start_epochs}: expected at least 0")
-        if not self.learning_rate > 0:
-            raise ConfigError(f"learning_rate is {self.learning_rate}: expected a number above 0")
-        for name in ("gamma", "gae_lambda"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: expected a number from 0 to 1")
+        require_above(self, 0, "learning_rate")
+        require_share(self, "gamma", "gae_lambda")
 
 
 class PPOAgent:
@@ -83,7 +79,7 @@ class PPOAgent:
     def _imitate(self, model: EpisodicPPO, session: Session) -> None:
         """Make the programs of the warm start likely."""
         rng = np.random.default_rng(session.seed)
-        programs = [graph.program for graph in session.warm_start]
+        programs = [judged.graph.program for judged in session.warm_start]
         steps = [step for program in programs for step in demonstrations(session.space, program, rng)]
         if steps:
             config = self.config

@@ -1,11 +1,15 @@
 """The random agent: kernels drawn from the search space, family first, lengths evenly. The baseline of all others."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from canvas_rl.errors import ConfigError
-from canvas_rl.session import Session, Snapshot
+from agents.ask_tell import AskTellAgent
+from agents.options import require_positive
+from canvas_rl.ir import KernelGraph
+from canvas_rl.session import Judged, Session
 
 
 @dataclass(frozen=True)
@@ -16,23 +20,30 @@ class RandomConfig:
     """kernels drawn between two checkpoints"""
 
     def __post_init__(self) -> None:
-        if self.kernels_per_round < 1:
-            raise ConfigError(f"kernels_per_round is {self.kernels_per_round}: expected at least 1")
+        require_positive(self, "kernels_per_round")
 
 
-class RandomAgent:
+class RandomAgent(AskTellAgent):
     """Draws kernels without learning."""
 
     config_type = RandomConfig
 
-    def __init__(self, config: RandomConfig) -> None:
-        self.config = config
+    def begin(self, session: Session) -> None:
+        """Nothing to prepare."""
 
-    def run(self, session: Session) -> None:
-        """Draw and judge kernels until the session is over; every round has a generator of its own."""
-        finished = int(session.restored.state["rounds"]) if session.restored else 0
-        while True:
-            rng = np.random.default_rng([session.seed, finished])
-            session.judge([session.space.sample(rng) for _ in range(self.config.kernels_per_round)])
-            finished += 1
-            session.checkpoint(Snapshot({"rounds": finished}))
+    def ask(self, rng: np.random.Generator) -> list[KernelGraph]:
+        """Draw kernels, new ones where that is possible."""
+        asked: list[KernelGraph] = []
+        while len(asked) < self.config.kernels_per_round:
+            asked.append(self.sample(rng, asked))
+        return asked
+
+    def tell(self, judged: Sequence[Judged]) -> None:
+        """Nothing is learned."""
+
+    def state(self) -> dict[str, Any]:
+        """Nothing is kept."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Nothing was kept."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from canvas_rl.evaluation.measurement import Evaluator, Measurement
@@ -24,6 +24,13 @@ class Outcome:
     reward: float
     measurement: "Measurement | None" = None
     repeated: bool = False
+
+
+class Judged(NamedTuple):
+    """A kernel and what it earned."""
+
+    graph: "KernelGraph"
+    outcome: Outcome
 
 
 Judge = Callable[[Sequence["KernelGraph"]], Sequence[Outcome]]
@@ -73,8 +80,11 @@ class Session(Protocol):
         """The snapshot to go on from, None for a fresh run."""
 
     @property
-    def warm_start(self) -> "tuple[KernelGraph, ...]":
-        """Known operators, judged before the agent begins; it may learn from their programs."""
+    def warm_start(self) -> tuple[Judged, ...]:
+        """Known operators, judged before the agent begins; it may learn from them.
+
+        Empty where `restored` is not None: what the agent learned is in its snapshot.
+        """
 
     def judge(self, graphs: Sequence["KernelGraph"]) -> list[Outcome]:
         """Evaluate kernels; repeats earn the lowest reward.

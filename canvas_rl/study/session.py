@@ -10,7 +10,7 @@ from canvas_rl.errors import FormatError
 from canvas_rl.evaluation.measurement import Evaluator, Measurement
 from canvas_rl.ir import KernelGraph
 from canvas_rl.rewards import Reward
-from canvas_rl.session import Outcome, SearchOver, Snapshot
+from canvas_rl.session import Judged, Outcome, SearchOver, Snapshot
 from canvas_rl.space import SearchSpace
 from canvas_rl.study.archive import Archive, Entry, describe
 from canvas_rl.study.board import Board
@@ -61,7 +61,8 @@ class SearchSession:
     def __init__(self, parts: Parts, evaluations: int, seed: int, warm_start: Sequence[KernelGraph] = ()) -> None:
         self.space = parts.space
         self.seed = seed
-        self.warm_start = tuple({graph.hash: graph for graph in warm_start}.values())
+        self.warm_start: tuple[Judged, ...] = ()
+        self._known = tuple({graph.hash: graph for graph in warm_start}.values())
         self.restored: Snapshot | None = None
         self.archive = Archive()
         self.statuses: Counter[str] = Counter()
@@ -96,8 +97,8 @@ class SearchSession:
         Raises:
             SearchOver: as `judge`.
         """
-        if self.warm_start and self.restored is None:
-            self.judge(self.warm_start)
+        if self._known and self.restored is None:
+            self.warm_start = tuple(map(Judged, self._known, self.judge(self._known)))
 
     def judge(self, graphs: Sequence[KernelGraph]) -> list[Outcome]:
         """Evaluate kernels that the run has not seen; repeats earn the lowest reward.

@@ -10,7 +10,7 @@ from canvas_rl import zoo
 from canvas_rl.errors import ConfigError
 from canvas_rl.evaluation.analytic import AnalyticEvaluator
 from canvas_rl.registration import AGENTS, load_agent
-from canvas_rl.session import Outcome, SearchOver, Snapshot
+from canvas_rl.session import Judged, Outcome, SearchOver, Snapshot
 from canvas_rl.space import SearchSpace
 
 OPTIONS = {"ppo": {"kernels_per_update": 8}, "random": {"kernels_per_round": 8}}
@@ -20,21 +20,25 @@ class MemorySession:
     """A session without folder or processes: judges by arithmetic and remembers everything."""
 
     def __init__(self, space, rounds, seed=0, restored=None, value=None, warm_start=()):
-        self.warm_start = warm_start
         self.space, self.seed, self.restored = space, seed, restored
         self.rounds, self.value = rounds, value or self._analytic
         self.batches, self.rewards, self.logged, self.snapshots = [], [], {}, []
         self._evaluator = AnalyticEvaluator(space.sites)
+        self.warm_start = () if restored else tuple(Judged(graph, self._outcome(graph)) for graph in warm_start)
 
     def _analytic(self, graph):
         return self._evaluator.evaluate([graph])[0].quality
+
+    def _outcome(self, graph):
+        return Outcome(self.value(graph), self._evaluator.evaluate([graph])[0])
 
     def judge(self, graphs):
         if len(self.batches) == self.rounds:
             raise SearchOver("enough")
         self.batches.append([graph.program for graph in graphs])
-        self.rewards.append([self.value(graph) for graph in graphs])
-        return [Outcome(reward) for reward in self.rewards[-1]]
+        outcomes = [self._outcome(graph) for graph in graphs]
+        self.rewards.append([outcome.reward for outcome in outcomes])
+        return outcomes
 
     def log(self, name, value):
         self.logged.setdefault(name, []).append(value)
