@@ -17,6 +17,8 @@ AGENTS = Registry(
     "agent",
     {
         "ppo": "agents.maskable_ppo:PPOAgent",
+        "evolution": "agents.evolution:EvolutionAgent",
+        "genetic": "agents.genetic:GeneticAgent",
         "random": "agents.random_search:RandomAgent",
     },
 )

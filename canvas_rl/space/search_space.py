@@ -110,6 +110,11 @@ class SearchSpace:
         """For each action the index of its family."""
         return self._set.family_of
 
+    def arity(self, action: int) -> int:
+        """How many tensors an action takes off the stack: 1 or 2, and 0 for a push; an output takes the last one."""
+        found = self._set.actions[action]
+        return found.template.arity if found.template is not None else int(found.push is None)
+
     @property
     def fingerprint(self) -> str:
         """Hex digest of the sites, references and options: equal where actions mean the same."""

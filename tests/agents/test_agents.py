@@ -13,7 +13,12 @@ from canvas_rl.registration import AGENTS, load_agent
 from canvas_rl.session import Judged, Outcome, SearchOver, Snapshot
 from canvas_rl.space import SearchSpace
 
-OPTIONS = {"ppo": {"kernels_per_update": 8}, "random": {"kernels_per_round": 8}}
+OPTIONS = {
+    "ppo": {"kernels_per_update": 8},
+    "random": {"kernels_per_round": 8},
+    "evolution": {"kernels_per_round": 8, "population": 12, "tournament": 4},
+    "genetic": {"kernels_per_generation": 8, "population": 12},
+}
 
 
 class MemorySession:
@@ -164,6 +169,12 @@ def test_a_round_has_exactly_one_kernel_of_every_environment(space):
         ("ppo", {"gamma": 1.5}),
         ("ppo", {"warm_start_epochs": -1}),
         ("random", {"kernels_per_round": 0}),
+        ("evolution", {"population": 0}),
+        ("evolution", {"tournament": 65}),
+        ("evolution", {"edits": 0.0}),
+        ("genetic", {"crossover": 1.5}),
+        ("genetic", {"objectives": "speed"}),
+        ("genetic", {"tournament": 0}),
     ],
 )
 def test_bad_options(name, options):

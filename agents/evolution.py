@@ -1,0 +1,85 @@
+"""Regularised evolution (Real et al. 2019): the best of a sample has a child, and the oldest dies."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from agents.ask_tell import AskTellAgent
+from agents.options import require_above, require_positive
+from agents.programs import Genetics
+from canvas_rl.errors import ConfigError
+from canvas_rl.ir import KernelGraph
+from canvas_rl.session import Judged, Session
+
+_TRIES = 20
+
+
+@dataclass(frozen=True)
+class EvolutionConfig:
+    """Options of regularised evolution."""
+
+    population: int = 64
+    """kernels alive: the newest"""
+    tournament: int = 16
+    """kernels drawn from the population, the best of which is the parent"""
+    edits: float = 1.5
+    """edits of a child, on average"""
+    kernels_per_round: int = 8
+    """children judged together"""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "population", "tournament", "kernels_per_round")
+        require_above(self, 0, "edits")
+        if self.tournament > self.population:
+            raise ConfigError(f"tournament is {self.tournament}: expected at most the population, {self.population}")
+
+
+class _Member(NamedTuple):
+    """A kernel that may have children."""
+
+    program: tuple[str, ...]
+    reward: float
+
+
+class EvolutionAgent(AskTellAgent):
+    """Mutates good programs; ageing keeps one lucky measurement from taking over."""
+
+    config_type = EvolutionConfig
+
+    def begin(self, session: Session) -> None:
+        """An empty population."""
+        self._genetics = Genetics(session.space)
+        self._alive: deque[_Member] = deque(maxlen=self.config.population)
+
+    def ask(self, rng: np.random.Generator) -> list[KernelGraph]:
+        """Random kernels until the population is full, then children."""
+        asked: list[KernelGraph] = []
+        while len(asked) < self.config.kernels_per_round:
+            full = len(self._alive) == self.config.population
+            asked.append(self._child(rng, asked) if full else self.sample(rng, asked))
+        return asked
+
+    def tell(self, judged: Sequence[Judged]) -> None:
+        """Kernels join the population, and the oldest leave it."""
+        self._alive.extend(_Member(graph.program, outcome.reward) for graph, outcome in judged if not outcome.repeated)
+
+    def state(self) -> dict[str, Any]:
+        """The population, the oldest first."""
+        return {"alive": [[list(member.program), member.reward] for member in self._alive]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up the population."""
+        self._alive.extend(_Member(tuple(program), float(reward)) for program, reward in state["alive"])
+
+    def _child(self, rng: np.random.Generator, asked: Sequence[KernelGraph]) -> KernelGraph:
+        for _ in range(_TRIES):
+            drawn = rng.choice(len(self._alive), self.config.tournament, replace=False)
+            parent = max((self._alive[index] for index in drawn), key=lambda member: member.reward)
+            genome = self._genetics.mutate(self._genetics.genome(parent.program), rng, self.config.edits)
+            child = self.space.kernel(self._genetics.grow(genome, rng))
+            if self.is_new(child, asked):
+                return child
+        return self.sample(rng, asked)

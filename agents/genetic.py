@@ -1,0 +1,155 @@
+"""A genetic algorithm on DEAP: crossover and mutation of programs, NSGA-II over speed and quality or a single reward.
+
+NSGA-II is that of Deb et al. 2002, as DEAP has it. Of DEAP only what draws no random numbers is used: its variation
+operators and tournaments take them from Python's global generator.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from deap import base, tools
+
+from agents.ask_tell import AskTellAgent
+from agents.options import require_positive, require_share
+from agents.programs import Genetics
+from canvas_rl.errors import ConfigError
+from canvas_rl.ir import KernelGraph
+from canvas_rl.session import Judged, Outcome, Session
+
+_TRIES = 20
+_SLOWEST = 1e-3  # a failed kernel counts as this fast
+
+
+@dataclass(frozen=True)
+class GeneticConfig:
+    """Options of the genetic algorithm."""
+
+    objectives: str = "reward"
+    """reward: selection by the search's reward; pareto: NSGA-II over speed and quality"""
+    population: int = 64
+    """parents that survive a generation"""
+    kernels_per_generation: int = 16
+    """children judged together"""
+    crossover: float = 0.4
+    """share of children with two parents; these are mutated only where the crossover made nothing new"""
+    edits: float = 1.5
+    """edits of a mutated child, on average"""
+    tournament: int = 4
+    """kernels drawn from the population, the best of which is a parent"""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "population", "kernels_per_generation", "tournament", "edits")
+        require_share(self, "crossover")
+        if self.objectives not in ("reward", "pareto"):
+            raise ConfigError(f"objectives is {self.objectives!r}: expected 'reward' or 'pareto'")
+
+
+class _ByReward(base.Fitness):  # type: ignore[misc]  # DEAP has no types
+    weights = (1.0,)
+
+
+class _BySpeedAndQuality(base.Fitness):  # type: ignore[misc]
+    weights = (1.0, 1.0)
+
+
+class Individual:
+    """A program with DEAP's fitness.
+
+    Args:
+        program: names of actions.
+        values: the reward, or log speedup and quality.
+        crowding: distance to its neighbours on its front; None at the front's ends.
+    """
+
+    def __init__(self, program: Sequence[str], values: Sequence[float], crowding: float | None = 0.0) -> None:
+        kind = _ByReward if len(values) == 1 else _BySpeedAndQuality
+        self.program = tuple(program)
+        self.fitness = kind(tuple(values))
+        self.fitness.crowding_dist = math.inf if crowding is None else crowding
+
+    @property
+    def crowding(self) -> float:
+        """Crowding distance (Deb et al. 2002), set by the selection."""
+        return float(self.fitness.crowding_dist)
+
+    def to_json(self) -> list[Any]:
+        """The constructor's arguments."""
+        return [list(self.program), list(self.fitness.values), None if math.isinf(self.crowding) else self.crowding]
+
+
+class GeneticAgent(AskTellAgent):
+    """(mu + lambda): children compete with their parents; equal kernels never meet, as each is asked for once."""
+
+    config_type = GeneticConfig
+
+    def begin(self, session: Session) -> None:
+        """An empty population."""
+        self._genetics = Genetics(session.space)
+        self._population: list[Individual] = []
+        self._toolbox = base.Toolbox()
+        self._toolbox.register("mate", self._genetics.cross)
+        self._toolbox.register("mutate", self._genetics.mutate, edits=self.config.edits)
+        pareto = self.config.objectives == "pareto"
+        self._toolbox.register("select", tools.selNSGA2 if pareto else tools.selBest)
+
+    def ask(self, rng: np.random.Generator) -> list[KernelGraph]:
+        """Random kernels until the population is full, then children."""
+        asked: list[KernelGraph] = []
+        while len(asked) < self.config.kernels_per_generation:
+            full = len(self._population) == self.config.population
+            asked.append(self._child(rng, asked) if full else self.sample(rng, asked))
+        return asked
+
+    def tell(self, judged: Sequence[Judged]) -> None:
+        """Children join the population; the best survive."""
+        new = [Individual(graph.program, self._values(outcome)) for graph, outcome in judged if not outcome.repeated]
+        size = min(self.config.population, len(self._population) + len(new))
+        self._population = self._toolbox.select(self._population + new, size)
+
+    def state(self) -> dict[str, Any]:
+        """The population, in order; how crowded a kernel is depends on others that did not survive."""
+        return {"population": [one.to_json() for one in self._population]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up the population."""
+        self._population = [Individual(*saved) for saved in state["population"]]
+
+    def _values(self, outcome: Outcome) -> tuple[float, ...]:
+        if self.config.objectives == "reward":
+            return (outcome.reward,)
+        measured = outcome.measurement
+        if measured is None or not measured.ok or measured.speedup is None or measured.quality is None:
+            return (math.log(_SLOWEST), 0.0)
+        return (math.log(max(measured.speedup, _SLOWEST)), measured.quality)
+
+    def _child(self, rng: np.random.Generator, asked: Sequence[KernelGraph]) -> KernelGraph:
+        for _ in range(_TRIES):
+            child = self._grown(self._parent(rng), rng)
+            if self.is_new(child, asked):
+                return child
+        return self.sample(rng, asked)
+
+    def _grown(self, parent: Individual, rng: np.random.Generator) -> KernelGraph:
+        if rng.random() < self.config.crossover:
+            genome = self._toolbox.mate(parent.program, self._parent(rng).program, rng)
+        else:
+            genome = self._toolbox.mutate(self._genetics.genome(parent.program), rng)
+        return self.space.kernel(self._genetics.grow(genome, rng))
+
+    def _parent(self, rng: np.random.Generator) -> Individual:
+        """The best of a few: by reward, or by front and then crowding distance."""
+        best, *others = (
+            self._population[index] for index in rng.integers(len(self._population), size=self.config.tournament)
+        )
+        for other in others:
+            best = other if _better(other, best) else best
+        return best
+
+
+def _better(one: Individual, other: Individual) -> bool:
+    if one.fitness.dominates(other.fitness) or other.fitness.dominates(one.fitness):
+        return bool(one.fitness.dominates(other.fitness))
+    return one.crowding > other.crowding

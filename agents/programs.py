@@ -1,0 +1,169 @@
+"""Programs as genomes: lists of genes that can be cut and joined, and are repaired by the mask when they are played.
+
+A push names the tensor that it pushes by number, and numbers shift when a gene is put in or taken out. A gene
+therefore labels the tensor that it makes, and a push keeps the label of its tensor. Whatever edits leave behind, `grow`
+turns it into a kernel: genes that are illegal at their place are left out, and what is missing at the end is drawn at
+random.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from canvas_rl.space import Limits, SearchSpace, State
+
+_INPUT = 0
+
+
+@dataclass(frozen=True)
+class Gene:
+    """One action of a genome.
+
+    Attributes:
+        action: its index; -1 stands for any legal action, drawn when the genome is grown.
+        family: for an `action` of -1: draw from this family, where one of its actions is legal; -1 for any.
+        label: of the tensor that it makes, -1 if it makes none.
+        source: of a push: the label of its tensor, -1 otherwise.
+    """
+
+    action: int = -1
+    family: int = -1
+    label: int = -1
+    source: int = -1
+
+
+Genome = tuple[Gene, ...]
+
+
+class Genetics:
+    """Genomes of one search space.
+
+    Args:
+        space: the search space.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        self._index = {name: action for action, name in enumerate(space.actions)}
+        names = [space.families[family] for family in space.family_of]
+        self._pushes = [action for action, name in enumerate(names) if name == "Push"]
+        self._outputs = [action for action, name in enumerate(names) if name == "Output"]
+        self._members = [np.flatnonzero(space.family_of == family) for family in range(len(space.families))]
+
+    def genome(self, program: Sequence[str], first: int = 0) -> Genome:
+        """The genome of a program.
+
+        Args:
+            program: names of actions.
+            first: labels of tensors start behind this one; genomes to be joined need different labels.
+        """
+        genes, made = [], 0
+        for name in program:
+            action = self._index[name]
+            if action in self._outputs:
+                genes.append(Gene(action))
+            elif action in self._pushes:
+                tensor = self._pushes.index(action)
+                genes.append(Gene(action, source=first + tensor if tensor else _INPUT))
+            else:
+                made += 1
+                genes.append(Gene(action, label=first + made))
+        return tuple(genes)
+
+    def limits(self, rng: np.random.Generator) -> Limits:
+        """The widest limits; whether a BMM is forced is drawn."""
+        forced = self.space.options.force_bmm_possibility
+        return replace(self.space.widest(), require_bmm=bool(forced and rng.random() < forced))
+
+    def grow(self, genome: Genome, rng: np.random.Generator) -> State:
+        """The finished program that a genome is repaired to."""
+        space = self.space
+        state, numbers, made = space.start(self.limits(rng)), {_INPUT: 0}, 0
+        for gene in genome:
+            action = self._legal(state, gene, numbers, rng)
+            if action >= 0:
+                made += action not in self._pushes and action not in self._outputs
+                state = space.step(state, action)
+            if state.done:
+                return state
+            if gene.label >= 0:  # where it is left out, what is on top takes its tensor's place
+                numbers[gene.label] = state.stack[-1]
+        return space.play(rng, state=state)
+
+    def _legal(self, state: State, gene: Gene, numbers: dict[int, int], rng: np.random.Generator) -> int:
+        """The legal action that a gene stands for here, -1 if there is none."""
+        space = self.space
+        if gene.action < 0:
+            of_family = rng.permutation(self._members[gene.family]) if gene.family >= 0 else ()
+            found = (int(action) for action in of_family if space.is_legal(state, int(action)))
+            return next(found, -1) if gene.family >= 0 else space.random_action(state, rng)
+        action = gene.action
+        if gene.source >= 0:
+            tensor = numbers.get(gene.source)
+            action = self._pushes[tensor] if tensor is not None and tensor < len(self._pushes) else -1
+        if action >= 0 and space.is_legal(state, action):
+            return action
+        fullest = self._outputs[0]  # levels are alike where no size is free
+        return fullest if action in self._outputs and space.is_legal(state, fullest) else -1
+
+    def mutate(self, genome: Genome, rng: np.random.Generator, edits: float = 1.0) -> Genome:
+        """A genome with at least one edit.
+
+        An edit, each kind as likely: puts in a gene of any kind, takes one out, replaces one by another of its family,
+        replaces one by any, draws the rest of the program anew.
+
+        Args:
+            genome: the parent.
+            rng: draws the edits.
+            edits: how many, on average (1 + a Poisson number).
+        """
+        for _ in range(1 + int(rng.poisson(max(edits - 1, 0.0)))):
+            genome = self._edited(genome, rng)
+        return genome
+
+    def _edited(self, genome: Genome, rng: np.random.Generator) -> Genome:
+        kind, place = int(rng.integers(5)), int(rng.integers(max(len(genome), 1)))
+        if not genome or kind == 0:
+            return (*genome[:place], Gene(label=self._next(genome)), *genome[place:])
+        gene = genome[place]
+        if kind == 1:
+            return (*genome[:place], *genome[place + 1 :])
+        if kind == 2:
+            return (*genome[:place], self._relative(gene, rng), *genome[place + 1 :])
+        if kind == 3:
+            return (*genome[:place], replace(gene, action=-1, family=-1, source=-1), *genome[place + 1 :])
+        return genome[:place]
+
+    def _relative(self, gene: Gene, rng: np.random.Generator) -> Gene:
+        family = gene.family if gene.action < 0 else int(self.space.family_of[gene.action])
+        return replace(gene, action=-1, family=family, source=-1)
+
+    @staticmethod
+    def _next(genome: Genome) -> int:
+        return 1 + max((max(gene.label, gene.source) for gene in genome), default=_INPUT)
+
+    def cross(self, first: Sequence[str], second: Sequence[str], rng: np.random.Generator) -> Genome:
+        """The beginning of one program and the end of another, each cut where one tensor is on the stack.
+
+        Pushes of the second parent's end that name a tensor of its beginning take the tensor at the cut.
+        """
+        head = self.genome(first)
+        tail = self.genome(second, first=self._next(head))
+        cut, start = self._cut(head, rng), self._cut(tail, rng)
+        at_cut = next((gene.label for gene in reversed(head[:cut]) if gene.label >= 0), _INPUT)
+        kept = {_INPUT, *(gene.label for gene in tail[start:])}
+        joined = (
+            replace(gene, source=at_cut) if gene.source >= 0 and gene.source not in kept else gene
+            for gene in tail[start:]
+        )
+        return (*head[:cut], *joined)
+
+    def _cut(self, genome: Genome, rng: np.random.Generator) -> int:
+        """A place where one tensor is on the stack, drawn evenly."""
+        depth, places = 1, [0]
+        for place, gene in enumerate(genome[:-1], start=1):
+            depth += 1 if gene.source >= 0 else 1 - self.space.arity(gene.action)
+            if depth == 1:
+                places.append(place)
+        return places[int(rng.integers(len(places)))]
