@@ -107,7 +107,7 @@ class GeneticAgent(AskTellAgent):
         """Children join the population; the best survive."""
         new = [Individual(graph.program, self._values(outcome)) for graph, outcome in judged if not outcome.repeated]
         size = min(self.config.population, len(self._population) + len(new))
-        self._population = self._toolbox.select(self._population + new, size)
+        self._population = list(self._toolbox.select(self._population + new, size))
 
     def state(self) -> dict[str, Any]:
         """The population, in order; how crowded a kernel is depends on others that did not survive."""
@@ -141,11 +141,11 @@ class GeneticAgent(AskTellAgent):
 
     def _parent(self, rng: np.random.Generator) -> Individual:
         """The best of a few: by reward, or by front and then crowding distance."""
-        best, *others = (
-            self._population[index] for index in rng.integers(len(self._population), size=self.config.tournament)
-        )
-        for other in others:
-            best = other if _better(other, best) else best
+        first, *others = rng.integers(len(self._population), size=self.config.tournament).tolist()
+        best: Individual = self._population[first]
+        for index in others:
+            if _better(self._population[index], best):
+                best = self._population[index]
         return best
 
 

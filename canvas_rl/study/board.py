@@ -46,6 +46,11 @@ class Board:
         self.scalar("search/store_hits", store_hits, step)
         self.scalar("search/repeats", repeats, step)
 
+    def front(self, size: int, hypervolume: float, step: int) -> None:
+        """Record the Pareto front: how many kernels are on it, and what they dominate."""
+        self.scalar("pareto/kernels", size, step)
+        self.scalar("pareto/hypervolume", hypervolume, step)
+
     def best(self, entry: Entry, step: int) -> None:
         """Record a new best kernel: figures, source and picture."""
         self.scalar("best/reward", entry.reward, step)

@@ -156,7 +156,9 @@ class _Run:
             folder.save_settings(plan.settings, plan.space.fingerprint, measured)
         stopper = Stopper(plan.settings.run.time_limit)
         board = Board(folder.subfolder("tensorboard"), folder.evaluations())
-        parts = Parts(plan.space, self._evaluator, plan.reward, folder, board, stopper)
+        parts = Parts(
+            plan.space, self._evaluator, plan.reward, folder, board, stopper, plan.settings.run.pareto_parameters
+        )
         session = SearchSession(parts, plan.settings.run.evaluations, plan.settings.run.seed, plan.warm_start)
         try:
             session.restore()

@@ -13,9 +13,9 @@ from canvas_rl.rewards import Reward
 from canvas_rl.session import Judged, Outcome, SearchOver, Snapshot
 from canvas_rl.space import SearchSpace
 from canvas_rl.study.archive import Archive, Entry, describe
-from canvas_rl.study.board import Board
 from canvas_rl.study.final import write_kernel
-from canvas_rl.study.folder import RunFolder
+from canvas_rl.study.front import ParetoFront
+from canvas_rl.study.keeping import Display, Keeper
 from canvas_rl.study.stopping import Stopper
 
 logger = logging.getLogger(__name__)
@@ -39,9 +39,10 @@ class Parts:
     space: SearchSpace
     evaluator: WatchedEvaluator
     reward: Reward
-    folder: RunFolder
-    board: Board
+    folder: Keeper
+    board: Display
     stopper: Stopper
+    pareto_parameters: bool = False
 
 
 class SearchSession:
@@ -65,6 +66,7 @@ class SearchSession:
         self._known = tuple({graph.hash: graph for graph in warm_start}.values())
         self.restored: Snapshot | None = None
         self.archive = Archive()
+        self.front = ParetoFront(parts.evaluator.reference, parts.pareto_parameters)
         self.statuses: Counter[str] = Counter()
         self.repeats = 0
         self.on_change: Callable[[], None] = _nothing
@@ -143,6 +145,7 @@ class SearchSession:
                 "store_hits": self.store_hits,
                 "repeats": self.repeats,
                 "archive": [entry.to_json() for entry in self.archive.entries],
+                "front": [entry.to_json() for entry in self.front.entries],
             }
         )
 
@@ -162,10 +165,13 @@ class SearchSession:
             self.statuses = Counter(state["statuses"])
             self._earlier_hits, self.repeats = int(state["store_hits"]), int(state["repeats"])
             entries = [Entry.from_json(data) for data in state["archive"]]
+            front = [Entry.from_json(data) for data in state["front"]]
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"state.json of the run is damaged ({error!r}): start a new run") from error
         for entry in entries:
             self.archive.add(entry)
+        for entry in front:
+            self.front.add(entry)
         known = 0
         if checkpoint is not None:
             known, self.restored = checkpoint
@@ -217,6 +223,8 @@ class SearchSession:
             self._parts.board.best(entry, self.count)
             self._parts.folder.replace_best(lambda folder: write_kernel(folder, graph))
             logger.info("evaluation %d: best so far, %s", self.count, describe(entry))
+        if self.front.add(entry):
+            self._parts.board.front(len(self.front.entries), self.front.hypervolume, self.count)
         self._parts.board.counts(self.statuses, self.store_hits, self.repeats, self.count)
         self.on_change()
         return Outcome(reward, measurement)

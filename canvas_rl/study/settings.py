@@ -36,6 +36,8 @@ class RunSettings:
     """all that is random in the search follows from it; the trainings of kernels have a fixed seed of their own"""
     reward: str = "mnasnet"
     """what a measurement is worth: mnasnet is quality times a power of the latency ratio"""
+    pareto_parameters: bool = False
+    """count parameters as a third objective of the Pareto front, beside latency and quality"""
     workers: int = field(default_factory=default_workers)
     """processes that evaluate kernels; each uses one core while it trains, and latency is measured by one at a time"""
     storage: str | None = None

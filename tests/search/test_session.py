@@ -19,7 +19,7 @@ class Board:
     """Remembers what TensorBoard would have shown."""
 
     def __init__(self):
-        self.measurements, self.bests, self.scalars = [], [], []
+        self.measurements, self.bests, self.scalars, self.fronts = [], [], [], []
 
     def scalar(self, name, value, step):
         self.scalars.append((name, value, step))
@@ -29,6 +29,9 @@ class Board:
 
     def best(self, entry, step):
         self.bests.append((entry.reward, step))
+
+    def front(self, size, hypervolume, step):
+        self.fronts.append((size, hypervolume, step))
 
     def counts(self, statuses, store_hits, repeats, step):
         pass

@@ -1,0 +1,75 @@
+"""The Pareto front of a search: kernels that no other beats in everything at once."""
+
+import math
+from collections.abc import Iterable
+
+import moocore
+import numpy as np
+from numpy.typing import NDArray
+
+from canvas_rl.evaluation.measurement import Measurement
+from canvas_rl.study.archive import Entry
+
+Objectives = tuple[float, ...]
+"""Numbers that all are to be large; 0 is the reference point of hypervolumes in each."""
+
+
+def objectives_of(measurement: Measurement, reference: Measurement, parameters: bool = False) -> Objectives | None:
+    """What the front compares: log speedup, quality and, if asked for, the log of how many parameters are saved.
+
+    The reference point is 0 in all of them: the replaced convolution's latency, chance quality and its parameters.
+    None where a kernel failed or a figure is missing.
+
+    Args:
+        measurement: the kernel's.
+        reference: the replaced convolution's.
+        parameters: whether parameters count.
+    """
+    if not measurement.ok or not measurement.speedup or measurement.quality is None:
+        return None
+    objectives = (math.log(measurement.speedup), measurement.quality)
+    if not parameters:
+        return objectives
+    own, replaced = (sum(site.params for site in item.sites) for item in (measurement, reference))
+    return (*objectives, math.log((1 + replaced) / (1 + own)))
+
+
+def hypervolume(points: Iterable[Objectives]) -> float:
+    """The volume between the reference point and the points: what they dominate; 0 without points."""
+    found = np.array([point for point in points if min(point) > 0], dtype=float)
+    return float(moocore.hypervolume(found, ref=np.zeros(found.shape[1]), maximise=True)) if len(found) else 0.0
+
+
+class ParetoFront:
+    """Keeps the kernels that no other beats in all objectives.
+
+    Args:
+        reference: the replaced convolution's measurement.
+        parameters: whether parameters are an objective beside latency and quality.
+    """
+
+    def __init__(self, reference: Measurement, parameters: bool = False) -> None:
+        self._reference = reference
+        self._parameters = parameters
+        self._points: NDArray[np.float64] = np.zeros((0, 2 + parameters))
+        self.entries: list[Entry] = []
+
+    def add(self, entry: Entry) -> bool:
+        """Take in a kernel unless another is at least as good in everything; returns whether it was taken in."""
+        point = objectives_of(entry.measurement, self._reference, self._parameters)
+        if point is None or np.any(np.all(self._points >= point, axis=1)):
+            return False
+        beaten = np.all(self._points <= point, axis=1)
+        self.entries = [known for known, gone in zip(self.entries, beaten, strict=True) if not gone] + [entry]
+        self._points = np.vstack([self._points[~beaten], point])
+        return True
+
+    @property
+    def points(self) -> list[Objectives]:
+        """The objectives of the kernels, in their order."""
+        return [tuple(map(float, point)) for point in self._points]
+
+    @property
+    def hypervolume(self) -> float:
+        """What the front dominates, from the reference point."""
+        return hypervolume(self.points)
