@@ -116,3 +116,15 @@ def test_domains_hold_integers_of_at_least_two_and_what_is_asked_for():
 def test_sizes_beyond_what_the_core_can_hold_are_refused():
     with pytest.raises(ValueError, match="more variables"):
         algebra().product(variable(9), ONE)
+
+
+def test_a_domain_that_others_displace_while_it_is_searched_stays_whole():
+    """Domains are kept in a ring of 64: here the second variable's takes the place of the first's."""
+    divisors = [2**a * 3**b * 5**c for a in range(4) for b in range(4) for c in range(5)]
+    rules = [(variable(0), 2), (variable(1) / constant(divisors[70]), 1)]
+    expected = algebra().find_witness(2, rules, [], 1 << 20)
+    compiled = algebra()
+    for divisor in divisors[:64]:
+        compiled.domain(0, [(variable(0) / constant(divisor), 1)])
+    assert compiled.find_witness(2, rules, [], 1 << 20) == expected
+    assert expected is not None

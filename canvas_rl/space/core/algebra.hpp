@@ -84,7 +84,7 @@ class Algebra {
     }
     py::list domain(int variable, const std::vector<std::pair<py::object, double>>& constraints) {
         py::list out;
-        for (const auto& value : witnesses_.domain(variable, listed(constraints))) out.append(size(value.size));
+        for (const auto& value : *witnesses_.domain(variable, listed(constraints))) out.append(size(value.size));
         return out;
     }
     // Values of the first `variables` variables that meet (size, least) constraints, near known values of the oldest.

@@ -12,7 +12,7 @@ constexpr int kRounds = 2;
 class Filler {
    public:
     Filler(Moves& moves, const State& state) : moves_(moves), state_(state), system_(*state.system) {
-        for (int v = 0; v < system_.variables; ++v) domains_.push_back(moves.witnesses().domain(v, system_.constraints));
+        for (int v = 0; v < system_.variables; ++v) domains_.push_back(*moves.witnesses().domain(v, system_.constraints));
     }
 
     // Every variable as wide as allowed, at most its caps.

@@ -54,7 +54,7 @@ bool System::known(const Constraint& constraint) const {
     return std::find(constraints.begin(), constraints.end(), constraint) != constraints.end();
 }
 
-const std::vector<Witnesses::Value>& Witnesses::domain(int variable, const std::vector<Constraint>& constraints) {
+Witnesses::Domain Witnesses::domain(int variable, const std::vector<Constraint>& constraints) {
     std::vector<Size> factors{Size{}};
     for (const auto& constraint : constraints)
         if (constraint.size.e[variable] > 0) wanted_divisors(sites_, constraint.size, factors);
@@ -88,7 +88,7 @@ const std::vector<Witnesses::Value>& Witnesses::domain(int variable, const std::
     domains_.reserve(kDomains);
     if (domains_.size() < kDomains) domains_.emplace_back();
     auto& place = domains_[next_++ % kDomains];
-    place = {std::move(factors), std::move(values)};
+    place = {std::move(factors), std::make_shared<const std::vector<Value>>(std::move(values))};
     return place.second;
 }
 
@@ -105,6 +105,7 @@ struct Witnesses::Search {
     int count = 0;
     std::array<int, kVariables> order;
     std::array<std::vector<const Size*>, kVariables> domains;
+    std::array<Domain, kVariables> owners;  // of these sizes
     Assignment& chosen;
     int& tries;
 
@@ -118,10 +119,11 @@ struct Witnesses::Search {
         });
     }
     // The values of a variable that meet the constraints on it alone.
-    bool restrict(int variable, const std::vector<Value>& values) {
+    bool restrict(int variable, Domain values) {
         auto& domain = domains[static_cast<size_t>(count)];
+        auto& owner = owners[static_cast<size_t>(count)] = std::move(values);
         order[static_cast<size_t>(count++)] = variable;
-        for (const auto& value : values) {
+        for (const auto& value : *owner) {
             chosen[static_cast<size_t>(variable)] = value.size;
             if (holds(variable, true)) domain.push_back(&value.size);
         }
@@ -141,7 +143,7 @@ struct Witnesses::Search {
 
 bool Witnesses::backtrack(System& system, Variables searched, int& tries) {
     Assignment chosen = system.witness;
-    Search search{sites_, {}, 0, {}, {}, chosen, tries};
+    Search search{sites_, {}, 0, {}, {}, {}, chosen, tries};
     for (const auto& constraint : system.constraints) {
         const Variables all = constraint.size.variables(), own = all & searched;
         if (!own) continue;

@@ -1,6 +1,7 @@
 // What must hold of a program's free variables, with a witness that it can.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "sites.hpp"
@@ -81,10 +82,10 @@ class Witnesses {
         Size size;
         Values integers;
     };
+    using Domain = std::shared_ptr<const std::vector<Value>>;
     // Values that a variable may take: small powers of two and shares of C, times what the constraints divide it by;
-    // all integers of at least 2 at every site, smallest first. The reference holds until as many more
-    // calls as a system has variables.
-    const std::vector<Value>& domain(int variable, const std::vector<Constraint>& constraints);
+    // all integers of at least 2 at every site, smallest first.
+    Domain domain(int variable, const std::vector<Constraint>& constraints);
 
     // Makes the witness of a system meet every constraint, near the present one, whose first `known` variables are
     // set. False after so many tested values: such a system counts as unsolvable.
@@ -102,7 +103,7 @@ class Witnesses {
     bool search(System& system, int known, int most_tries);
     bool backtrack(System& system, Variables searched, int& tries);
     const Sites& sites_;
-    std::vector<std::pair<std::vector<Size>, std::vector<Value>>> domains_;
+    std::vector<std::pair<std::vector<Size>, Domain>> domains_;
     size_t next_ = 0;
     std::vector<Found> memo_;
 };
