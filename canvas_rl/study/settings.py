@@ -23,11 +23,11 @@ class RunSettings:
     """The search, and where it is kept."""
 
     agent: str = "ppo"
-    """who searches: ppo learns to build kernels, random draws them"""
+    """who searches: ppo, genetic, evolution, mcts, or random, which draws kernels without learning (docs/agents.md)"""
     agent_options: tuple[str, ...] = ()
     """options of the agent as name=value, such as learning_rate=3e-4 ent_coef=0.02"""
     warm_start: tuple[str, ...] = ()
-    """known operators, such as depthwise_separable, that are evaluated first; ppo learns their programs, too"""
+    """known operators, such as depthwise_separable, that are evaluated first; agents learn from them"""
     evaluations: int = 200
     """kernels to evaluate in the run, resumed parts included: distinct ones, failures and store hits count too"""
     time_limit: float | None = 600.0
