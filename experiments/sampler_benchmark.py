@@ -7,7 +7,8 @@ canonical hash and its generated source; making the search space and all its tab
 kernels a second, the share of different kernels, lengths, the smallest share of a family (the share of kernels that
 have it), the share that ends by broadcasting the raw input, and the share with a constant or non-finite output at init
 (of `--run` kernels, batch 2, at the last site). Then steps a second of the environment, played at random, with masks
-and observations, and what `sample_many` gains from workers. Writes JSON under `experiments/results/`.
+and observations, without and with budgets and for programs of some lengths, and what `sample_many` gains from workers.
+Writes JSON under `experiments/results/`.
 """
 
 import argparse
@@ -40,6 +41,7 @@ ROWS = {
     "3-8 primitives": (SearchOptions(num_primitive_range=(3, 8)), 39, 400),
     "5-25, receptive field of 9 or more": (SearchOptions(min_receptive_size=9), 0.73, 100),
 }
+LENGTHS = (5, 10, 20, 40)
 BUDGETS = SearchOptions(flops_budget=0.5, params_budget=0.5, memory_budget=20.0)
 
 
@@ -151,6 +153,12 @@ def main() -> None:
         report["environment"] = {
             "no budget": environment(SearchOptions(), options.steps, options.seed),
             "all budgets": environment(BUDGETS, options.steps, options.seed),
+            **{
+                f"exactly {length}": environment(
+                    SearchOptions(num_primitive_range=(length, length)), options.steps, options.seed
+                )
+                for length in LENGTHS
+            },
         }
         for name, found in report["environment"].items():
             print(f"environment, {name}: {found['steps_per_second']} steps/s (second half {found['second_half']})")
