@@ -1,0 +1,110 @@
+"""A tree of program prefixes with what the kernels below each earned; what tree search chooses from."""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Sequence
+
+
+class Tally:
+    """How often something was part of a kernel, and what those kernels earned.
+
+    Attributes:
+        count: number of kernels.
+        total: sum of their rewards.
+        best: the highest of them.
+    """
+
+    __slots__ = ("best", "count", "total")
+
+    def __init__(self) -> None:
+        self.count, self.total, self.best = 0, 0.0, 0.0
+
+    def add(self, reward: float) -> None:
+        """Count a kernel."""
+        self.best = max(self.best, reward) if self.count else reward
+        self.count += 1
+        self.total += reward
+
+    def value(self, greed: float) -> float:
+        """The mean reward mixed with the best one, whose share is `greed`."""
+        return (1 - greed) * self.total / self.count + greed * self.best
+
+
+class Node(Tally):
+    """A program prefix.
+
+    Attributes:
+        children: the nodes one action further, by action.
+        later: for each action, the kernels below that take it at any later place ("all moves as first").
+        pending: simulations of this round that went through the node and have no reward yet.
+        live: how many children are not exhausted.
+        complete: whether every legal action is among the children.
+        exhausted: whether every kernel below was asked for.
+    """
+
+    __slots__ = ("children", "complete", "exhausted", "later", "live", "pending")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.children: dict[int, Node] = {}
+        self.later: dict[int, Tally] = {}
+        self.pending = self.live = 0
+        self.complete = self.exhausted = False
+
+
+class Ranks:
+    """Rewards seen so far; scales a reward to its rank among them, whatever their range and outliers."""
+
+    def __init__(self) -> None:
+        self._sorted: list[float] = []
+
+    def add(self, reward: float) -> None:
+        """Note a reward."""
+        insort(self._sorted, reward)
+
+    def scale(self, value: float) -> float:
+        """The share of rewards below a value, those equal to it counted half; 1/2 while there is none."""
+        if not self._sorted:
+            return 0.5
+        return (bisect_left(self._sorted, value) + bisect_right(self._sorted, value)) / (2 * len(self._sorted))
+
+
+class ProgramTree:
+    """The prefixes of all programs that were asked for.
+
+    Args:
+        later_from: a node keeps account of later actions from so many kernels on; most nodes never have more than one.
+    """
+
+    def __init__(self, later_from: int = 2) -> None:
+        self.root = Node()
+        self._later_from = later_from
+
+    def insert(self, program: Iterable[int]) -> list[Node]:
+        """The nodes of a program, from the root on; those that are missing are made."""
+        path = [self.root]
+        for action in program:
+            node = path[-1]
+            if action not in node.children:
+                node.children[action] = Node()
+                node.live += 1
+            path.append(node.children[action])
+        return path
+
+    def close(self, path: Sequence[Node]) -> None:
+        """Note that the last node of a path has no more children than it has by now: for ever, if it is a kernel."""
+        path[-1].complete = True
+        for depth in range(len(path) - 1, -1, -1):
+            node = path[depth]
+            if node.exhausted or not node.complete or node.live:
+                break
+            node.exhausted = True
+            if depth:
+                path[depth - 1].live -= 1
+
+    def learn(self, program: Sequence[int], reward: float) -> None:
+        """Add a kernel's reward to the nodes of its program, and to the later actions of each."""
+        for depth, node in enumerate(self.insert(program)):
+            node.add(reward)
+            if node.count >= self._later_from:
+                for action in set(program[depth:]):
+                    node.later.setdefault(action, Tally()).add(reward)
