@@ -1,7 +1,10 @@
 """A tree of program prefixes with what the kernels below each earned; what tree search chooses from."""
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import insort
 from collections.abc import Iterable, Sequence
+
+_DOUBT = 3
+"""kernels of mean reward that are added to those of an action"""
 
 
 class Tally:
@@ -25,8 +28,8 @@ class Tally:
         self.total += reward
 
     def value(self, greed: float) -> float:
-        """The mean reward mixed with the best one, whose share is `greed`."""
-        return (1 - greed) * self.total / self.count + greed * self.best
+        """The mean reward mixed with the best one, whose share is `greed`; 0 while there is no kernel."""
+        return 0.0 if not self.count else (1 - greed) * self.total / self.count + greed * self.best
 
 
 class Node(Tally):
@@ -50,9 +53,20 @@ class Node(Tally):
         self.pending = self.live = 0
         self.complete = self.exhausted = False
 
+    @property
+    def weight(self) -> int:
+        """Kernels below it, those without a reward included; at least 1."""
+        return max(self.count + self.pending, 1)
 
-class Ranks:
-    """Rewards seen so far; scales a reward to its rank among them, whatever their range and outliers."""
+    def guess(self, action: int) -> float:
+        """What kernels that take an action later may earn: their mean, drawn to that of all where they are few."""
+        mean = self.value(0.0)
+        later = self.later.get(action)
+        return mean if later is None else (later.total + _DOUBT * mean) / (later.count + _DOUBT)
+
+
+class Scale:
+    """Rewards seen so far; maps them to 0 (the lowest tenth: no failure stretches the scale) up to 1 (the best)."""
 
     def __init__(self) -> None:
         self._sorted: list[float] = []
@@ -61,11 +75,12 @@ class Ranks:
         """Note a reward."""
         insort(self._sorted, reward)
 
-    def scale(self, value: float) -> float:
-        """The share of rewards below a value, those equal to it counted half; 1/2 while there is none."""
-        if not self._sorted:
+    def __call__(self, value: float) -> float:
+        """A number from 0 to 1; 1/2 while all rewards are alike."""
+        if not self._sorted or self._sorted[0] == self._sorted[-1]:
             return 0.5
-        return (bisect_left(self._sorted, value) + bisect_right(self._sorted, value)) / (2 * len(self._sorted))
+        low, high = self._sorted[(len(self._sorted) - 1) // 10], self._sorted[-1]
+        return min(max((value - low) / (high - low), 0.0), 1.0) if high > low else float(value >= high)
 
 
 class ProgramTree:

@@ -13,7 +13,7 @@ from canvas_rl.registration import AGENTS, load_agent
 from canvas_rl.session import Judged, Outcome, SearchOver, Snapshot
 from canvas_rl.space import SearchSpace
 
-OPTIONS = {"ppo": {"kernels_per_update": 8}, "random": {"kernels_per_round": 8}}
+OPTIONS = {"mcts": {"kernels_per_round": 8}, "ppo": {"kernels_per_update": 8}, "random": {"kernels_per_round": 8}}
 
 
 class MemorySession:
