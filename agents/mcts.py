@@ -158,6 +158,9 @@ class MCTSAgent(AskTellAgent):
         self._tree.learn(self._actions(self._programs[entry]), reward)
         self._scale.add(reward)
 
+    def _text(self, actions: Sequence[int]) -> str:
+        return " ".join(self.space.actions[action] for action in actions)
+
     def _actions(self, program: str) -> list[int]:
         return [self._index[name] for name in program.split()]
 
@@ -237,7 +240,7 @@ class MCTSAgent(AskTellAgent):
         return (1 - share) * own + share * self._scale(later.value(self.config.greed))
 
     def _enter(self, place: _Place, action: int) -> _Place:
-        """The place one action further; the same place, and the child closed, if the action is illegal in this tree.
+        """The place one action further; the same place, and all below the child closed, if the action is illegal in this tree.
 
         That happens to programs which were not found in the tree: its limits may hide them.
         """
@@ -249,7 +252,8 @@ class MCTSAgent(AskTellAgent):
             try:
                 self._states[child] = self.space.step(place.state, action)
             except IllegalActionError:
-                self._note(" ".join((*place.state.program, self.space.actions[action])))
+                for rest in child.open_programs():
+                    self._note(self._text((*place.state.actions, action, *rest)))
                 return place
         return _Place(path, self._states[child], child if child.count >= self.config.rave_least else place.informed)
 

@@ -58,6 +58,11 @@ class Node(Tally):
         """Kernels below it, those without a reward included; at least 1."""
         return max(self.count + self.pending, 1)
 
+    def open_programs(self) -> list[tuple[int, ...]]:
+        """The ways to the nodes from here on that are not exhausted, the deepest first."""
+        below = [(action, *rest) for action, child in self.children.items() for rest in child.open_programs()]
+        return below if self.exhausted else [*below, ()]
+
     def guess(self, action: int) -> float:
         """What kernels that take an action later may earn: their mean, drawn to that of all where they are few."""
         mean = self.value(0.0)
