@@ -240,9 +240,10 @@ class MCTSAgent(AskTellAgent):
         return (1 - share) * own + share * self._scale(later.value(self.config.greed))
 
     def _enter(self, place: _Place, action: int) -> _Place:
-        """The place one action further; the same place, and all below the child closed, if the action is illegal in this tree.
+        """The place one action further.
 
-        That happens to programs which were not found in the tree: its limits may hide them.
+        The action may be illegal within the tree's limits if its program was not found in the tree. Then all below the
+        child is closed, and the place is the same.
         """
         child = place.node.children[action]
         path = (*place.path, child)

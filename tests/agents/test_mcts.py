@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.agents.test_agents import MemorySession, run
 
 from agents.mcts import MCTSAgent, MCTSConfig
 from agents.program_tree import ProgramTree, Scale
@@ -11,6 +10,7 @@ from canvas_rl import zoo
 from canvas_rl.errors import ConfigError, FormatError
 from canvas_rl.session import Judged, Outcome, SearchOver, Snapshot
 from canvas_rl.space import SearchSpace
+from tests.agents.test_agents import MemorySession, run
 
 
 def searched(space, rounds, **options):
