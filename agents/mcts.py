@@ -27,13 +27,13 @@ _CACHED_STATES = 20_000
 
 @dataclass(frozen=True)
 class MCTSConfig:
-    """Options of the tree search. Rewards are scaled to 0 to 1 before they are compared."""
+    """Options of the tree search. Values are compared by their rank among all rewards, from 0 to 1."""
 
     kernels_per_round: int = 16
     """kernels chosen between two evaluations, told apart by a virtual loss"""
     exploration: float = 0.3
     """weight of UCT's exploration term"""
-    greed: float = 0.5
+    greed: float = 1.0
     """share of the best reward below a node in its value; the rest is the mean's"""
     widening: float = 1.5
     """a node of n kernels has at most widening * n**widening_exponent children that are not exhausted"""
@@ -45,7 +45,7 @@ class MCTSConfig:
     """kernels that a node needs for its RAVE estimates to be used; others use their nearest ancestor's"""
     guided: float = 0.8
     """share of the rollouts in which RAVE chooses between drawn actions; the others are random"""
-    candidates: int = 4
+    candidates: int = 8
     """actions drawn for RAVE to choose from"""
     even_lengths: float = 0.25
     """share of the rollouts whose length is drawn evenly; the others end where they happen to"""
@@ -86,7 +86,7 @@ class MCTSAgent(AskTellAgent):
     and Q_rave is the value of all kernels that take the child's action here or later (RAVE with its hand-selected
     schedule: Gelly & Silver 2011). It is looked up in the nearest node with at least `rave_least` kernels (GRAVE:
     Cazenave 2015). A value is the mean reward mixed with the best one, since a search wants the best kernel and not
-    a good average, scaled by the rewards seen so far.
+    a good average (by default the best alone), and counts by its rank among all rewards.
 
     New children and the rest of a program are drawn family first by the core; RAVE chooses between some draws. A
     kernel whose reward is not known yet counts as one that earned nothing (virtual loss), so that a round spreads. A

@@ -1,6 +1,6 @@
 """A tree of program prefixes with what the kernels below each earned; what tree search chooses from."""
 
-from bisect import insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
 
 _DOUBT = 3
@@ -71,7 +71,7 @@ class Node(Tally):
 
 
 class Scale:
-    """Rewards seen so far; maps them to 0 (the lowest tenth: no failure stretches the scale) up to 1 (the best)."""
+    """Maps rewards to their rank among those seen so far, from 0 to 1: neither range nor outliers matter."""
 
     def __init__(self) -> None:
         self._sorted: list[float] = []
@@ -81,11 +81,10 @@ class Scale:
         insort(self._sorted, reward)
 
     def __call__(self, value: float) -> float:
-        """A number from 0 to 1; 1/2 while all rewards are alike."""
-        if not self._sorted or self._sorted[0] == self._sorted[-1]:
+        """The share of rewards below a value, equal ones counted half; 1/2 while there is none."""
+        if not self._sorted:
             return 0.5
-        low, high = self._sorted[(len(self._sorted) - 1) // 10], self._sorted[-1]
-        return min(max((value - low) / (high - low), 0.0), 1.0) if high > low else float(value >= high)
+        return (bisect_left(self._sorted, value) + bisect_right(self._sorted, value)) / (2 * len(self._sorted))
 
 
 class ProgramTree:
