@@ -16,6 +16,7 @@ ENVIRONMENT_ID = "envs:canvas_rl/KernelConstruction-v0"
 AGENTS = Registry(
     "agent",
     {
+        "mcts": "agents.mcts:MCTSAgent",
         "ppo": "agents.maskable_ppo:PPOAgent",
         "evolution": "agents.evolution:EvolutionAgent",
         "genetic": "agents.genetic:GeneticAgent",

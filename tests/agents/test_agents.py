@@ -18,6 +18,7 @@ OPTIONS = {
     "random": {"kernels_per_round": 8},
     "evolution": {"kernels_per_round": 8, "population": 12, "tournament": 4},
     "genetic": {"kernels_per_generation": 8, "population": 12},
+    "mcts": {"kernels_per_round": 8},
 }
 
 

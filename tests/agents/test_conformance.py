@@ -25,6 +25,7 @@ SETTINGS = {
     "random": ("kernels_per_round=6",),
     "evolution": ("kernels_per_round=6", "population=10", "tournament=3"),
     "genetic": ("kernels_per_generation=6", "population=10"),
+    "mcts": ("kernels_per_round=6",),
 }
 VARIANTS = {**{name: (name, SETTINGS.get(name, ())) for name in AGENTS.names()}}
 VARIANTS["genetic, pareto"] = ("genetic", (*SETTINGS["genetic"], "objectives=pareto"))
