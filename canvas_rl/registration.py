@@ -16,10 +16,10 @@ ENVIRONMENT_ID = "envs:canvas_rl/KernelConstruction-v0"
 AGENTS = Registry(
     "agent",
     {
-        "mcts": "agents.mcts:MCTSAgent",
         "ppo": "agents.maskable_ppo:PPOAgent",
-        "evolution": "agents.evolution:EvolutionAgent",
         "genetic": "agents.genetic:GeneticAgent",
+        "evolution": "agents.evolution:EvolutionAgent",
+        "mcts": "agents.mcts:MCTSAgent",
         "random": "agents.random_search:RandomAgent",
     },
 )
