@@ -102,7 +102,7 @@ class EpisodicPPO(MaskablePPO):
 
     def _adapt_entropy(self) -> None:
         factor = _GROWTH if self.repeats > self._target_repeats else 1 / _GROWTH
-        self.ent_coef = min(max(self.ent_coef * factor, self._least_ent_coef), _MOST_ENT_COEF)
+        self.ent_coef = max(min(self.ent_coef * factor, _MOST_ENT_COEF), self._least_ent_coef)
 
     def _imitate(self) -> None:
         rng = np.random.default_rng([self.seed or 0, self.rounds])

@@ -36,10 +36,11 @@ class History:
         self.rewards: dict[str, float] = {}
 
     def add(self, built: Built) -> None:
-        """Remember a kernel."""
+        """Remember a kernel; one without steps can't be imitated and counts for the ranks alone."""
         if built.hash not in self.rewards:
             self.rewards[built.hash] = built.reward
-            self.elite = sorted([*self.elite, built], key=lambda known: -known.reward)[: self._size]
+            if built.steps:
+                self.elite = sorted([*self.elite, built], key=lambda known: -known.reward)[: self._size]
 
     def rank(self, reward: float) -> float:
         """The share of the last 1000 kernels that earned less: from 0 to 1, whatever the reward's range."""
@@ -53,7 +54,7 @@ class History:
 
     def state(self) -> dict[str, Any]:
         """All but the steps, JSON-ready."""
-        return {"rewards": self.rewards, "elite": [[built.hash, len(built.steps)] for built in self.elite]}
+        return {"rewards": dict(self.rewards), "elite": [[built.hash, len(built.steps)] for built in self.elite]}
 
     def tensors(self) -> dict[str, Tensor]:
         """The steps of the best kernels, one after the other."""

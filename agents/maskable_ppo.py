@@ -13,7 +13,7 @@ from agents.episodic_ppo import EpisodicPPO
 from agents.greedy import GreedyEvaluation
 from agents.history import Built, History
 from agents.imitation import Step, certainty, demonstrations, imitate
-from agents.options import require_above, require_positive, require_share
+from agents.options import require_above, require_not_negative, require_positive, require_share
 from agents.policy import FamilyFirstPolicy
 from agents.program_policy import ProgramPolicy
 from canvas_rl.errors import ConfigError, FormatError
@@ -68,10 +68,13 @@ class PPOConfig:
 
     def __post_init__(self) -> None:
         require_positive(self, "kernels_per_update", "batch_size", "n_epochs")
-        for name in ("warm_start_epochs", "elite_size", "imitation_batches", "eval_every"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}: expected at least 0")
-        require_above(self, 0, "learning_rate")
+        require_not_negative(self, "ent_coef", "vf_coef")
+        require_not_negative(self, "elite_size", "imitation_batches", "eval_every", "warm_start_epochs")
+        require_above(self, 0, "learning_rate", "clip_range", "max_grad_norm")
+        if self.target_kl is not None:
+            require_above(self, 0, "target_kl")
+        if not self.hidden or min(self.hidden) < 1:
+            raise ConfigError(f"hidden is {self.hidden}: expected widths of at least 1")
         require_share(self, "gamma", "gae_lambda", "target_repeats")
         if self.policy not in POLICIES:
             raise ConfigError(f"policy is {self.policy!r}: expected one of {', '.join(POLICIES)}")

@@ -24,7 +24,7 @@ def parts_of(names: Sequence[str]) -> np.ndarray[Any, Any]:
     `conv(3x1,d2,C)` has the parts conv, 3x1, d2 and C, and shares each with other actions; its whole name is one more
     part, of its own.
     """
-    parts = [[*_PART.findall(name), name] for name in names]
+    parts = [[*_PART.findall(name), f"whole {name}"] for name in names]
     index = {part: place for place, part in enumerate(dict.fromkeys(part for row in parts for part in row))}
     table = np.zeros((len(names), len(index)), dtype=np.float32)
     for row, found in zip(table, parts, strict=True):
