@@ -14,6 +14,14 @@ from stable_baselines3.common.utils import obs_as_tensor, set_random_seed
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from agents.history import Built, History
+from agents.imitation import Step, imitate_batch
+
+_GROWTH = 1.2
+_MOST_ENT_COEF = 1.0
+_NEWEST = 0.2
+"""Weight of the newest round in the moving average of repeats."""
+
 
 @dataclass
 class _Step:
@@ -34,10 +42,33 @@ class EpisodicPPO(MaskablePPO):
     come in one batch and that their number is known. It needs a `BatchedVecEnv` with `synchronise=True`. Between two
     rounds no episode is under way, and each round draws from generators seeded with (seed, round): the policy, the
     optimiser and the counters are therefore all there is to save.
+
+    Three things answer the collapse onto one kernel. What PPO sees of a reward is the share of the last kernels that
+    earned less (0 for a repeat), so that the best still differ from the good. The weight of the entropy grows by a
+    fifth each round while too many kernels are repeats, and shrinks back else. And the policy imitates the best kernels
+    so far, which are many different ones, with some minibatches of an update.
+
+    Args:
+        history: remembers rewards and the best kernels.
+        imitation_batches: minibatches of an update that imitate the best kernels.
+        target_repeats: share of repeats above which the entropy's weight grows; 0 leaves the weight as it is.
+        kwargs: MaskablePPO's arguments.
     """
 
+    ent_coef: float
+    batch_size: int
     rounds: int = 0
     """Rounds finished, which is also how often the policy was updated."""
+    repeats: float = 0.0
+    """Share of repeats in the last rounds: a moving average."""
+
+    def __init__(
+        self, *args: Any, history: History, imitation_batches: int, target_repeats: float, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.history = history
+        self._imitation_batches, self._target_repeats = imitation_batches, target_repeats
+        self._least_ent_coef = self.ent_coef
 
     def collect_rollouts(
         self,
@@ -58,11 +89,25 @@ class EpisodicPPO(MaskablePPO):
         return True
 
     def train(self) -> None:
-        """Update the policy from the round's episodes and record the losses at once."""
+        """Update the policy from the round's episodes and the best kernels, and record the losses at once."""
+        if self._target_repeats:
+            self._adapt_entropy()
         super().train()
+        if self.history.elite:
+            self._imitate()
         self.rounds += 1
         self.logger.record("train/updates", self.rounds)
+        self.logger.record("train/ent_coef", self.ent_coef)
         self.logger.dump(self.num_timesteps)
+
+    def _adapt_entropy(self) -> None:
+        factor = _GROWTH if self.repeats > self._target_repeats else 1 / _GROWTH
+        self.ent_coef = max(min(self.ent_coef * factor, _MOST_ENT_COEF), self._least_ent_coef)
+
+    def _imitate(self) -> None:
+        rng = np.random.default_rng([self.seed or 0, self.rounds])
+        for _ in range(self._imitation_batches):
+            imitate_batch(self.policy, self.history.draw(rng, self.batch_size), self.policy.optimizer)
 
     def _seed_round(self, env: VecEnv) -> None:
         first, second = np.random.SeedSequence([self.seed or 0, self.rounds]).generate_state(2)
@@ -80,15 +125,26 @@ class EpisodicPPO(MaskablePPO):
                 tensors = obs_as_tensor(before, self.device)
                 actions, values, log_probs = self.policy(tensors, action_masks=masks)
             chosen = actions.cpu().numpy()
-            observations, rewards, dones, infos = env.step(chosen)
+            observations, _, dones, infos = env.step(chosen)
             for index in np.flatnonzero(~waiting).tolist():
                 step = _Step(before[index], chosen[index], values[index], log_probs[index], masks[index])
                 episodes[index].append(step)
             waiting = np.array([info.get("waiting", False) for info in infos])
             over = bool(dones.all())
-        for episode, reward in zip(episodes, rewards, strict=True):
-            episode[-1].reward = float(reward)
+        self._remember(episodes, infos)
         return episodes
+
+    def _remember(self, episodes: list[list[_Step]], infos: list[dict[str, Any]]) -> None:
+        """Add the round's kernels to the history, then rank their rewards."""
+        outcomes = [info["outcome"] for info in infos]
+        for episode, info, outcome in zip(episodes, infos, outcomes, strict=True):
+            if not outcome.repeated:
+                steps = tuple(Step(step.observation, step.mask, int(step.action)) for step in episode)
+                self.history.add(Built(info["kernel"].hash, outcome.reward, steps))
+        for episode, outcome in zip(episodes, outcomes, strict=True):
+            episode[-1].reward = 0.0 if outcome.repeated else self.history.rank(outcome.reward)
+        share = float(np.mean([outcome.repeated for outcome in outcomes]))
+        self.repeats += _NEWEST * (share - self.repeats)
 
     def _fill(self, episodes: list[list[_Step]]) -> MaskableRolloutBuffer:
         total = sum(len(episode) for episode in episodes)

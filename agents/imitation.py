@@ -65,10 +65,15 @@ def imitate(
             break
         order = rng.permutation(len(steps))
         for start in range(0, len(order), batch_size):
-            loss = -log_likelihoods(policy, [steps[index] for index in order[start : start + batch_size]]).mean()
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            imitate_batch(policy, [steps[index] for index in order[start : start + batch_size]], optimizer)
+
+
+def imitate_batch(policy: MaskableActorCriticPolicy, steps: Sequence[Step], optimizer: torch.optim.Optimizer) -> None:
+    """Raise the likelihood of some steps under their masks by one step of the optimiser."""
+    loss = -log_likelihoods(policy, steps).mean()
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
 
 
 def certainty(policy: MaskableActorCriticPolicy, steps: Sequence[Step]) -> float:

@@ -10,13 +10,19 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 
 from agents.episodic_ppo import EpisodicPPO
-from agents.imitation import certainty, demonstrations, imitate
-from agents.options import require_above, require_positive, require_share
-from agents.policy import FamilyFirstPolicy, rows_of
-from canvas_rl.errors import ConfigError
+from agents.greedy import GreedyEvaluation
+from agents.history import Built, History
+from agents.imitation import Step, certainty, demonstrations, imitate
+from agents.options import require_above, require_not_negative, require_positive, require_share
+from agents.policy import FamilyFirstPolicy
+from agents.program_policy import ProgramPolicy
+from canvas_rl.errors import ConfigError, FormatError
 from canvas_rl.session import Session, Snapshot
 from envs.batched import BatchedVecEnv
 from envs.kernel_construction import KernelConstructionEnv
+
+POLICIES = {"program": ProgramPolicy, "mlp": FamilyFirstPolicy}
+_COUNTERS = ("rounds", "num_timesteps", "_n_updates", "repeats", "ent_coef")
 
 
 @dataclass(frozen=True)
@@ -47,15 +53,31 @@ class PPOConfig:
     """an update ends early beyond this change of the policy (None: never)"""
     hidden: tuple[int, ...] = (128, 128)
     """widths of the hidden layers, of policy and value network alike"""
+    policy: str = "program"
+    """program reads the actions so far with a GRU and scores actions by the parts of their names; mlp does neither"""
+    target_repeats: float = 0.05
+    """share of kernels built again above which ent_coef grows until there are fewer (0: it stays)"""
+    elite_size: int = 16
+    """best kernels so far that the policy imitates"""
+    imitation_batches: int = 1
+    """minibatches of an update that imitate the best kernels so far (0: none)"""
+    eval_every: int = 10
+    """updates between two kernels built without exploration, to be logged (0: none)"""
     warm_start_epochs: int = 200
     """most passes over the programs of a warm start, which the policy learns before it plays"""
 
     def __post_init__(self) -> None:
         require_positive(self, "kernels_per_update", "batch_size", "n_epochs")
-        if self.warm_start_epochs < 0:
-            raise ConfigError(f"warm_start_epochs is {self.warm_start_epochs}: expected at least 0")
-        require_above(self, 0, "learning_rate")
-        require_share(self, "gamma", "gae_lambda")
+        require_not_negative(self, "ent_coef", "vf_coef")
+        require_not_negative(self, "elite_size", "imitation_batches", "eval_every", "warm_start_epochs")
+        require_above(self, 0, "learning_rate", "clip_range", "max_grad_norm")
+        if self.target_kl is not None:
+            require_above(self, 0, "target_kl")
+        if not self.hidden or min(self.hidden) < 1:
+            raise ConfigError(f"hidden is {self.hidden}: expected widths of at least 1")
+        require_share(self, "gamma", "gae_lambda", "target_repeats")
+        if self.policy not in POLICIES:
+            raise ConfigError(f"policy is {self.policy!r}: expected one of {', '.join(POLICIES)}")
 
 
 class PPOAgent:
@@ -74,13 +96,17 @@ class PPOAgent:
         else:
             self._imitate(model, session)
         model.set_logger(Logger(folder=None, output_formats=[_SessionWriter(session)]))
-        model.learn(sys.maxsize, callback=_Checkpoints(session), log_interval=sys.maxsize, reset_num_timesteps=False)
+        callbacks: list[BaseCallback] = [_Checkpoints(session), GreedyEvaluation(session, self.config.eval_every)]
+        model.learn(sys.maxsize, callback=callbacks, log_interval=sys.maxsize, reset_num_timesteps=False)
 
     def _imitate(self, model: EpisodicPPO, session: Session) -> None:
-        """Make the programs of the warm start likely."""
+        """Make the programs of the warm start likely, and remember them with what they earned."""
         rng = np.random.default_rng(session.seed)
-        programs = [judged.graph.program for judged in session.warm_start]
-        steps = [step for program in programs for step in demonstrations(session.space, program, rng)]
+        steps: list[Step] = []
+        for graph, outcome in session.warm_start:
+            shown = demonstrations(session.space, graph.program, rng)
+            model.history.add(Built(graph.hash, outcome.reward, tuple(shown)))
+            steps += shown
         if steps:
             config = self.config
             imitate(model.policy, steps, rng, config.warm_start_epochs, config.batch_size, config.learning_rate)
@@ -92,7 +118,7 @@ class PPOAgent:
             lambda: KernelConstructionEnv(space=session.space, defer=True, length="at_most")
         ] * config.kernels_per_update
         return EpisodicPPO(
-            FamilyFirstPolicy,
+            POLICIES[config.policy],
             BatchedVecEnv(makers, judge=session.judge, synchronise=True),
             learning_rate=config.learning_rate,
             batch_size=config.batch_size,
@@ -107,27 +133,46 @@ class PPOAgent:
             target_kl=config.target_kl,
             normalize_advantage=False,
             policy_kwargs={
-                "family_of": rows_of(session.space),
+                "space": session.space,
                 "net_arch": {"pi": list(config.hidden), "vf": list(config.hidden)},
             },
             seed=session.seed,
             device="cpu",
+            history=History(config.elite_size),
+            imitation_batches=config.imitation_batches,
+            target_repeats=config.target_repeats,
         )
 
 
 def snapshot(model: EpisodicPPO) -> Snapshot:
-    """All that `restore` needs: the tensors of policy and optimiser, and the counters."""
-    state = {"rounds": model.rounds, "timesteps": model.num_timesteps, "n_updates": model._n_updates}
-    return Snapshot(state, {"policy": model.policy.state_dict(), "optimizer": model.policy.optimizer.state_dict()})
+    """All that `restore` needs: the tensors of policy, optimiser and best kernels, rewards and counters."""
+    state = {"history": model.history.state(), **{name: getattr(model, name) for name in _COUNTERS}}
+    tensors = {
+        "policy": model.policy.state_dict(),
+        "optimizer": model.policy.optimizer.state_dict(),
+        "elite": model.history.tensors(),
+    }
+    return Snapshot(state, tensors)
 
 
 def restore(model: EpisodicPPO, saved: Snapshot) -> None:
-    """Put a freshly built model into the saved state."""
-    model.policy.load_state_dict(saved.tensors["policy"])
-    model.policy.optimizer.load_state_dict(saved.tensors["optimizer"])
-    model.rounds = int(saved.state["rounds"])
-    model.num_timesteps = int(saved.state["timesteps"])
-    model._n_updates = int(saved.state["n_updates"])
+    """Put a freshly built model into the saved state.
+
+    Raises:
+        FormatError: the checkpoint is damaged, of another agent, or of PPO with other networks.
+    """
+    try:
+        model.history.restore(saved.state["history"], saved.tensors["elite"])
+        counters = {name: type(getattr(model, name))(saved.state[name]) for name in _COUNTERS}
+        model.policy.load_state_dict(saved.tensors["policy"])
+        model.policy.optimizer.load_state_dict(saved.tensors["optimizer"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise FormatError(
+            f"the checkpoint is damaged, or was made by another agent or with another policy ({type(error).__name__}): "
+            "give the agent options it was made with, or start a new run"
+        ) from error
+    for name, value in counters.items():
+        setattr(model, name, value)
 
 
 class _Checkpoints(BaseCallback):

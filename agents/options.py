@@ -16,6 +16,17 @@ def require_positive(config: Any, *names: str) -> None:
             raise ConfigError(f"{name} is {getattr(config, name)}: expected at least 1")
 
 
+def require_not_negative(config: Any, *names: str) -> None:
+    """Refuse numbers below 0.
+
+    Raises:
+        ConfigError: names the option and its value.
+    """
+    for name in names:
+        if not getattr(config, name) >= 0:
+            raise ConfigError(f"{name} is {getattr(config, name)}: expected at least 0")
+
+
 def require_share(config: Any, *names: str) -> None:
     """Refuse numbers that are not from 0 to 1.
 

@@ -39,8 +39,9 @@ class KernelConstructionEnv(gymnasium.Env[Vector, np.int64]):
     number depends on the search space's options: at most 512 with the default ones.
 
     ## Observation space
-    `Box(0, 1, float32)`: counters, the families used so far, those of the last three actions, and the shapes of the
-    top four tensors of the stack; `envs.observation.ObservationEncoder` lists it feature by feature.
+    `Box(0, 1, float32)`: counters, the families used so far, those of the last three actions, the shapes of the top
+    four tensors of the stack, and the last 16 actions; `envs.observation.ObservationEncoder` lists it feature by
+    feature.
 
     ## Rewards
     0 until the episode ends, then what the reward object makes of the evaluator's measurement, within

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 SHOWN_TENSORS = 4
 """Tensors of the stack that are shown, from the top."""
+TENSOR_FEATURES = 30
+"""Features of a tensor."""
 SHOWN_FAMILIES = 3
 """Last actions whose families are shown."""
+SHOWN_ACTIONS = 16
+"""Last actions that are shown."""
 COUNTED = 4
 """Uses of a family beyond this many look the same."""
 _SLOTS = 4
@@ -39,7 +43,8 @@ class ObservationEncoder:
     - 4 x 30 features of the stack's tensors from the top, all 0 where there is none: whether there is one, has the
       kernel's input shape, is (channel, spatial); log2 of its elements; and for each of two groups of dims whether
       it is spatial, and for each of four slots (G, C, KH, KW or H, W) whether the dim is there, log2 of its size and
-      its free variables. Logarithms are of the sizes at the first site, free variables counting 2, divided by 16.
+      its free variables. Logarithms are of the sizes at the first site, free variables counting 2, divided by 16;
+    - the last 16 actions, the last one first: (index + 1) / number of actions, 0 where there is none.
 
     Args:
         space: the search space whose states are encoded.
@@ -73,6 +78,9 @@ class ObservationEncoder:
                 tensor = self._remember(key, self._space.shown_shape(state, depth))
             features[place : place + len(tensor)] = tensor
             place += len(tensor)
+        shown = np.array(state.actions[: -SHOWN_ACTIONS - 1 : -1], dtype=np.float32)
+        place = len(features) - SHOWN_ACTIONS
+        features[place : place + len(shown)] = (shown + 1) / len(self._family_of)
         return features
 
     def _counters(self, state: "State") -> list[float]:
@@ -123,4 +131,5 @@ def feature_names(families: tuple[str, ...]) -> tuple[str, ...]:
                 spatial = f" or {spatial_slots[slot]}" if slot < len(spatial_slots) else ""
                 where = f"tensor {tensor} group {group} {channel_slots[slot]}{spatial}"
                 names += [f"{where} exists", f"{where} log2 size", f"{where} free variables"]
+    names += [f"action -{age}" for age in range(1, SHOWN_ACTIONS + 1)]
     return tuple(names)

@@ -1,13 +1,15 @@
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pytest
 import torch
 
+from agents.history import Built
 from agents.imitation import certainty, demonstrations
 from agents.maskable_ppo import PPOAgent, PPOConfig, restore
 from canvas_rl import zoo
-from canvas_rl.errors import ConfigError
+from canvas_rl.errors import ConfigError, FormatError
 from canvas_rl.evaluation.analytic import AnalyticEvaluator
 from canvas_rl.registration import AGENTS, load_agent
 from canvas_rl.session import Judged, Outcome, SearchOver, Snapshot
@@ -29,6 +31,7 @@ class MemorySession:
         self.space, self.seed, self.restored = space, seed, restored
         self.rounds, self.value = rounds, value or self._analytic
         self.batches, self.rewards, self.logged, self.snapshots = [], [], {}, []
+        self.kept = []  # the batches judged before each snapshot
         self._evaluator = AnalyticEvaluator(space.sites)
         self.warm_start = () if restored else tuple(Judged(graph, self._outcome(graph)) for graph in warm_start)
 
@@ -51,6 +54,7 @@ class MemorySession:
 
     def checkpoint(self, snapshot):
         self.snapshots.append(snapshot)
+        self.kept.append(list(self.batches))
 
 
 def run(name, session, **options):
@@ -162,6 +166,70 @@ def test_a_round_has_exactly_one_kernel_of_every_environment(space):
     assert [len(batch) for batch in session.batches] == [5, 5, 5]
 
 
+def test_the_policy_without_exploration_is_logged_and_new_kernels_are_evaluated_once(space):
+    session = run("ppo", MemorySession(space, 9), eval_every=2)
+    judged = [batch for batch in session.batches if len(batch) == 1]
+    assert 1 <= len(judged) <= len(session.logged["eval/reward"])
+    assert len(set(chain(*judged))) == len(judged)
+    assert set(session.logged["eval/reward"]) <= set(chain(*session.rewards))
+
+
+def test_a_greedy_kernel_that_is_known_costs_no_evaluation(space):
+    session = run("ppo", MemorySession(space, 40, value=shortness), eval_every=1)
+    judged = [batch[0] for batch in session.batches if len(batch) == 1]
+    assert len(session.logged["eval/reward"]) > len(judged)
+
+
+@pytest.mark.parametrize("options", [{"eval_every": 1}, {"policy": "mlp"}, {"eval_every": 2, "target_repeats": 0.01}])
+def test_ppo_goes_on_exactly_with_every_part_of_it(space, options):
+    whole = run("ppo", MemorySession(space, 8), **options)
+    for rounds in (3, 4):
+        half = run("ppo", MemorySession(space, rounds), **options)
+        rest = run("ppo", MemorySession(space, 8 - len(half.kept[-1]), restored=half.snapshots[-1]), **options)
+        assert half.kept[-1] + rest.batches == whole.batches
+
+
+class RepeatingSession(MemorySession):
+    """Calls every kernel a repeat, or none."""
+
+    def __init__(self, *args, repeated, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.repeated = repeated
+
+    def judge(self, graphs):
+        return [replace(outcome, repeated=self.repeated) for outcome in super().judge(graphs)]
+
+
+def test_the_weight_of_the_entropy_grows_with_repeats_alone(space):
+    many = run("ppo", RepeatingSession(space, 5, repeated=True)).logged["train/ent_coef"]
+    none = run("ppo", RepeatingSession(space, 5, repeated=False)).logged["train/ent_coef"]
+    fixed = run("ppo", RepeatingSession(space, 5, repeated=True), target_repeats=0.0).logged["train/ent_coef"]
+    assert many == sorted(many)
+    assert many[-1] > 2 * many[0]
+    assert none == fixed == [PPOConfig().ent_coef] * 5
+
+
+def test_imitation_makes_the_best_kernels_likelier(space):
+    model = PPOAgent(PPOConfig(imitation_batches=20))._build(MemorySession(space, 1))
+    rng = np.random.default_rng(0)
+    graph = space.sample(rng)
+    steps = tuple(demonstrations(space, graph.program, rng))
+    before = certainty(model.policy, steps)
+    model.history.add(Built(graph.hash, 1.0, steps))
+    model._imitate()
+    assert certainty(model.policy, steps) > 1.5 * before
+
+
+@pytest.mark.parametrize(
+    ("made_by", "options"), [("random", {}), ("ppo", {"policy": "mlp"}), ("ppo", {"hidden": (32,)})]
+)
+def test_a_checkpoint_of_something_else_is_refused_in_one_sentence(space, made_by, options):
+    saved = run(made_by, MemorySession(space, 2), **options).snapshots[-1]
+    agent = PPOAgent(PPOConfig())
+    with pytest.raises(FormatError, match=r"^the checkpoint is damaged, or was made by another agent.*new run$"):
+        agent.run(MemorySession(space, 2, restored=saved))
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -169,6 +237,13 @@ def test_a_round_has_exactly_one_kernel_of_every_environment(space):
         ("ppo", {"learning_rate": 0.0}),
         ("ppo", {"gamma": 1.5}),
         ("ppo", {"warm_start_epochs": -1}),
+        ("ppo", {"eval_every": -1}),
+        ("ppo", {"ent_coef": -0.1}),
+        ("ppo", {"clip_range": 0.0}),
+        ("ppo", {"target_kl": 0.0}),
+        ("ppo", {"hidden": (64, 0)}),
+        ("ppo", {"target_repeats": 2.0}),
+        ("ppo", {"policy": "transformer"}),
         ("random", {"kernels_per_round": 0}),
         ("evolution", {"population": 0}),
         ("evolution", {"tournament": 65}),

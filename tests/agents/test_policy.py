@@ -3,10 +3,13 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents.policy import FamilyFirstDistribution, FamilyFirstPolicy, rows_of
+from agents.maskable_ppo import POLICIES
+from agents.policy import FamilyFirstDistribution, rows_of
+from agents.program_policy import ProgramExtractor, parts_of
 from canvas_rl.config import SearchOptions
 from canvas_rl.space import SearchSpace
 from canvas_rl.symbolic.site import Site
+from envs.observation import SHOWN_TENSORS, ObservationEncoder
 
 FAMILY_OF = np.array([0, 0, 0, 0, 1, 1, 2])
 
@@ -70,12 +73,40 @@ def test_activations_are_one_row():
     assert len({of["FC"], of["ReLU"], of["BAdd"], of["Push"], of["Output"]}) == 5
 
 
-def test_a_fresh_policy_plays_families_alike():
+@pytest.mark.parametrize("policy_type", POLICIES.values())
+def test_a_fresh_policy_plays_families_alike(space, policy_type):
     torch.manual_seed(0)
-    policy = FamilyFirstPolicy(
-        spaces.Box(0, 1, (5,), np.float32), spaces.Discrete(7), lambda _: 1e-3, family_of=FAMILY_OF
-    )
-    masks = np.ones((4000, 7), dtype=bool)
-    actions, _, _ = policy(torch.rand(4000, 5), action_masks=masks)
-    shares = np.bincount(FAMILY_OF[actions.numpy()], minlength=3) / 4000
-    np.testing.assert_allclose(shares, 1 / 3, atol=0.05)
+    box, count = ObservationEncoder(space).box, len(space.actions)
+    policy = policy_type(box, spaces.Discrete(count), lambda _: 1e-3, space=space)
+    observations = np.repeat(ObservationEncoder(space).encode(space.start())[None], 4000, axis=0)
+    actions, _, _ = policy(torch.as_tensor(observations), action_masks=np.ones((4000, count), dtype=bool))
+    rows = rows_of(space)
+    shares = np.bincount(rows[actions.numpy()], minlength=rows.max() + 1) / 4000
+    np.testing.assert_allclose(shares, 1 / (rows.max() + 1), atol=0.05)
+
+
+def test_actions_share_the_parts_of_their_names():
+    names = ("conv(3x1,d2,C)", "conv(1x3,d2,C)", "relu", "push(0)")
+    table = parts_of(names)
+    shared = (table > 0).astype(int) @ (table > 0).astype(int).T
+    assert shared[0, 1] == 3  # conv, d2, C
+    assert shared[0, 2] == shared[2, 3] == 0
+    np.testing.assert_allclose(table.sum(axis=1), 1, rtol=1e-6)
+    assert len(np.unique(table, axis=0)) == len(names)
+
+
+def observation_of(space, program):
+    return ObservationEncoder(space).encode(space.replay(program))
+
+
+def test_the_program_is_read_in_order_and_tensors_alike(space):
+    torch.manual_seed(0)
+    box = ObservationEncoder(space).box
+    extractor = ProgramExtractor(box, parts_of(space.actions))
+    assert extractor.features_dim == extractor(torch.zeros(1, *box.shape)).shape[1]
+    relu, shift = "relu", "shift(0.C,+1)"
+    first, second = (torch.as_tensor(observation_of(space, p)[None]) for p in ((relu, shift), (shift, relu)))
+    assert not torch.allclose(extractor(first)[:, -64:], extractor(second)[:, -64:], atol=1e-3)
+    twice = torch.as_tensor(observation_of(space, ("push(0)",))[None])
+    embedded = extractor(twice)[:, extractor._plain : -64].reshape(SHOWN_TENSORS, -1)
+    torch.testing.assert_close(embedded[0], embedded[1])

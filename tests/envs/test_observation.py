@@ -1,6 +1,6 @@
 import numpy as np
 
-from envs.observation import SHOWN_TENSORS, ObservationEncoder
+from envs.observation import SHOWN_ACTIONS, SHOWN_TENSORS, TENSOR_FEATURES, ObservationEncoder
 
 
 def states(space, seed, episodes=10):
@@ -54,3 +54,20 @@ def test_top_of_the_stack_comes_first(space):
         observation = encoder.encode(state)
         shown = [observation[index[f"tensor {i} exists"]] for i in range(SHOWN_TENSORS)]
         assert shown == [1.0] * len(state.stack) + [0.0] * (SHOWN_TENSORS - len(state.stack))
+
+
+def test_the_last_actions_end_the_observation_the_last_one_first(space):
+    encoder = ObservationEncoder(space)
+    for state in states(space, 3):
+        shown = encoder.encode(state)[-SHOWN_ACTIONS:] * len(space.actions)
+        expected = [action + 1 for action in reversed(state.actions)] + [0] * SHOWN_ACTIONS
+        assert np.round(shown).astype(int).tolist() == expected[:SHOWN_ACTIONS]
+
+
+def test_tensors_come_before_the_last_actions(space):
+    names = ObservationEncoder(space).names[:-SHOWN_ACTIONS]
+    tensors = names[-SHOWN_TENSORS * TENSOR_FEATURES :]
+    for tensor in range(SHOWN_TENSORS):
+        block = tensors[tensor * TENSOR_FEATURES : (tensor + 1) * TENSOR_FEATURES]
+        assert all(name.startswith(f"tensor {tensor} ") for name in block)
+    assert not any(name.startswith("tensor") for name in names[: -SHOWN_TENSORS * TENSOR_FEATURES])
