@@ -103,7 +103,7 @@ class MCTSAgent(AskTellAgent):
 
     def begin(self, session: Session) -> None:
         """An empty tree."""
-        self._limits = replace(self.space.widest(), require_bmm=self.space.options.force_bmm_possibility == 1)
+        self._limits = self.space.widest()
         self._index = {name: index for index, name in enumerate(self.space.actions)}
         self._tree, self._scale = ProgramTree(), Scale()
         self._programs: list[str] = []

@@ -132,9 +132,9 @@ class SearchSpace:
         return self._core.tables
 
     def widest(self) -> Limits:
-        """The limits that allow all that the options allow, without a forced BMM."""
+        """The limits that allow all that the options allow; a BMM is required where the options always force one."""
         lengths, widths = self.options.num_primitive_range, self.options.num_max_width_range
-        return Limits(*lengths, widths[1])
+        return Limits(*lengths, widths[1], self.options.force_bmm_possibility == 1)
 
     def draw_limits(self, rng: np.random.Generator, exact_length: bool = False) -> Limits:
         """Limits of one kernel: width and forced BMM drawn; with `exact_length` the length too.

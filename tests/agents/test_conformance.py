@@ -13,6 +13,7 @@ from canvas_rl.registration import AGENTS, load_agent
 from canvas_rl.rewards import REWARDS, make_reward
 from canvas_rl.session import SearchOver, Snapshot
 from canvas_rl.space import SearchSpace
+from canvas_rl.study import session as session_module
 from canvas_rl.study.folder import RunFolder
 from canvas_rl.study.keeping import Nowhere
 from canvas_rl.study.session import Parts, SearchSession
@@ -116,7 +117,8 @@ def test_every_space_will_do(variant, name):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_space_that_is_used_up_ends_the_search(variant):
+def test_a_space_that_is_used_up_ends_the_search(variant, monkeypatch):
+    monkeypatch.setattr(session_module, "_REPEATS_IN_A_ROW", 200)
     space = SearchSpace((Site(8, 4, 4),), SearchOptions(**TINY))
     rng = np.random.default_rng(0)
     kernels = {space.sample(rng).hash for _ in range(300)}
