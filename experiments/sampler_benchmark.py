@@ -123,7 +123,7 @@ def scaling(kernels: int, seed: int) -> dict[str, float]:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kernels", type=int, default=1000)
+    parser.add_argument("--kernels", type=int, default=1000, help="kernels of a row, 0 for no rows")
     parser.add_argument("--run", type=int, default=100, help="kernels of a row whose modules are run")
     parser.add_argument("--steps", type=int, default=5000, help="steps of the environment, 0 for none")
     parser.add_argument("--scale", type=int, default=2000, help="kernels of the trial of workers, 0 for none")
@@ -136,11 +136,12 @@ def main() -> None:
     options = parse()
     torch.set_num_threads(1)
     report: dict[str, Any] = {"seed": options.seed, "rows": {}}
+    rows = ROWS if options.kernels else {}
     print(
         f"{'row':36} {'kernels/s':>9} {'Canvas':>7} {'aim':>5} {'unique':>7} {'rarest family':>20} "
         f"{'input':>6} {'degen.':>6}"
     )
-    for name, (space_options, canvas, aim) in ROWS.items():
+    for name, (space_options, canvas, aim) in rows.items():
         found = row(space_options, options.kernels, options.seed, options.run)
         report["rows"][name] = found
         print(
