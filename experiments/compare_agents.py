@@ -203,6 +203,7 @@ def draw(runs: Sequence[dict[str, Any]], path: Path) -> bool:
     except ImportError:
         return False
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), width_ratios=(3, 2))
+    union = hypervolume(tuple(point) for run in runs for point in run["front"])
     names = [name for name in CONTENDERS if any(run["contender"] == name for run in runs)]
     for number, name in enumerate(names):
         own = [run for run in runs if run["contender"] == name]
@@ -212,10 +213,12 @@ def draw(runs: Sequence[dict[str, Any]], path: Path) -> bool:
         left.plot(steps, mean, color=f"C{number}", label=name)
         left.fill_between(steps, mean - margin, mean + margin, color=f"C{number}", alpha=0.15, linewidth=0)
         marks = [int(mark) for mark in own[0]["hypervolume"]]
-        volumes = np.array([[run["hypervolume"][str(mark)] for mark in marks] for run in own])
-        right.plot(marks, np.median(volumes, axis=0), marker="o", color=f"C{number}", label=name)
-    left.set(xlabel="evaluations", ylabel="best reward so far", xscale="log", xlim=(10, None), ylim=(1.0, None))
-    right.set(xlabel="evaluations", ylabel="hypervolume of the Pareto front (median)", ylim=(0, None))
+        gaps = union - np.array([[run["hypervolume"][str(mark)] for mark in marks] for run in own])
+        right.plot(marks, np.median(gaps, axis=0), marker="o", color=f"C{number}", label=name)
+    most = len(runs[0]["rewards"])
+    left.set(xlabel="evaluations", ylabel="best reward so far", xscale="log", xlim=(20, most), ylim=(1.2, None))
+    right.set(xlabel="evaluations", xscale="log", ylabel="hypervolume missing to the front of all runs", yscale="log")
+    right.set_title("median; lower is better", fontsize=10)
     left.set_title(f"mean and 95% confidence interval of {len({run['seed'] for run in runs})} seeds", fontsize=10)
     left.legend(loc="lower right", fontsize=9)
     for axes in (left, right):
