@@ -38,8 +38,8 @@ def sample_many(
 ) -> Iterator[KernelGraph]:
     """Random kernels, in an order that depends on the seed alone: kernel i is the same with any number of workers.
 
-    `workers` above 1 uses so many processes; they are spawned, so a script that calls this needs the usual
-    `if __name__ == "__main__"`.
+    `workers` above 1 uses so many processes, this one among them; the others are spawned, so a script that calls this
+    needs the usual `if __name__ == "__main__"`.
 
     Raises:
         ConfigError: a negative count or seed, or less than one worker.
@@ -51,15 +51,25 @@ def sample_many(
     space = SearchSpace(sites, options, references)  # refuses impossible options at once, in this process
     if workers == 1:
         return _chunk(space, seed, range(count))
-    return _spread((tuple(sites), space.options, references), seed, count, workers)
+    return _spread(space, (tuple(sites), space.options, references), seed, count, workers)
 
 
-def _spread(given: Given, seed: int, count: int, workers: int) -> Iterator[KernelGraph]:
-    context = multiprocessing.get_context("spawn")
+def _spread(space: SearchSpace, given: Given, seed: int, count: int, workers: int) -> Iterator[KernelGraph]:
+    """Chunks in order; while the next one is still being drawn elsewhere, this process draws one itself."""
     chunks = [range(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=partial(_start, given)) as pool:
-        for kernels in pool.map(partial(_listed, seed), chunks):
-            yield from kernels
+    pool = ProcessPoolExecutor(workers - 1, multiprocessing.get_context("spawn"), partial(_start, given))
+    try:
+        others = [pool.submit(_listed, seed, chunk) for chunk in chunks]
+        own: dict[int, list[KernelGraph]] = {}
+        for index, other in enumerate(others):
+            while index not in own and not other.done():
+                ahead = next((i for i in range(index, len(chunks)) if i not in own and others[i].cancel()), None)
+                if ahead is None:
+                    break
+                own[ahead] = list(_chunk(space, seed, chunks[ahead]))
+            yield from own.pop(index, None) or other.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _start(given: Given) -> None:
