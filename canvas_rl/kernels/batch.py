@@ -1,5 +1,6 @@
 """Drawing many kernels, in one process or several."""
 
+import gc
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -14,7 +15,7 @@ from canvas_rl.kernels.sampling import DEFAULT_SITES
 from canvas_rl.space import SearchSpace
 from canvas_rl.symbolic.site import ReferenceConv, Site
 
-CHUNK = 50
+CHUNK = 25
 """Kernels that a process draws before it hands them over."""
 
 
@@ -74,6 +75,7 @@ def _spread(space: SearchSpace, given: Given, seed: int, count: int, workers: in
 
 def _start(given: Given) -> None:
     _Drawn.space = SearchSpace(*given)
+    gc.freeze()  # what was imported stays: no collection has to look through it
 
 
 def _listed(seed: int, indices: range) -> list[KernelGraph]:
