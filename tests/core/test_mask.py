@@ -88,8 +88,9 @@ def test_a_way_to_the_end_keeps_to_the_group_count_in_use():
     for name in ("relu", "softmax(0.C)", "scale(0.C)", "group(0,4)", "fold(0.G,max)", "scale(0.C)", "group(0,x)",
                  "scale(0.C)", "push(1)", "max(under->top)", "shift(0.C,+3)"):  # fmt: skip
         state = space.step(state, space.actions.index(name))
-    for action in np.flatnonzero(space.mask(state)):
-        space.step(state, int(action))
+    legal = np.flatnonzero(space.mask(state))
+    assert not {"group(0,2)", "group(0,8)"} & {space.actions[action] for action in legal}
+    assert all(space.step(state, int(action)).primitives >= state.primitives for action in legal)
 
 
 def test_what_only_a_pointless_output_could_follow_is_explained():
