@@ -54,6 +54,17 @@ class AskTellAgent(ABC):
     def ask(self, rng: np.random.Generator) -> list[KernelGraph]:
         """The kernels of the next round."""
 
+    def fill(self, rng: np.random.Generator, count: int) -> list[KernelGraph]:
+        """So many kernels, proposed one after the other."""
+        asked: list[KernelGraph] = []
+        while len(asked) < count:
+            asked.append(self.propose(rng, asked))
+        return asked
+
+    def propose(self, rng: np.random.Generator, asked: Sequence[KernelGraph]) -> KernelGraph:
+        """One more kernel of a round: a random one, unless an agent knows better."""
+        return self.sample(rng, asked)
+
     @abstractmethod
     def tell(self, judged: Sequence[Judged]) -> None:
         """Learn what kernels earned: those of a round, or known operators."""

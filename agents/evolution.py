@@ -7,14 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agents.ask_tell import AskTellAgent
+from agents.breeding import BreedingAgent
 from agents.options import require_above, require_positive
-from agents.programs import Genetics
+from agents.programs import Genome
 from canvas_rl.errors import ConfigError
 from canvas_rl.ir import KernelGraph
 from canvas_rl.session import Judged, Session
-
-_TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -44,23 +42,19 @@ class _Member(NamedTuple):
     reward: float
 
 
-class EvolutionAgent(AskTellAgent):
+class EvolutionAgent(BreedingAgent):
     """Mutates good programs; ageing keeps one lucky measurement from taking over."""
 
     config_type = EvolutionConfig
 
     def begin(self, session: Session) -> None:
         """An empty population."""
-        self._genetics = Genetics(session.space)
+        super().begin(session)
         self._alive: deque[_Member] = deque(maxlen=self.config.population)
 
     def ask(self, rng: np.random.Generator) -> list[KernelGraph]:
         """Random kernels until the population is full, then children."""
-        asked: list[KernelGraph] = []
-        while len(asked) < self.config.kernels_per_round:
-            full = len(self._alive) == self.config.population
-            asked.append(self._child(rng, asked) if full else self.sample(rng, asked))
-        return asked
+        return self.fill(rng, self.config.kernels_per_round)
 
     def tell(self, judged: Sequence[Judged]) -> None:
         """Kernels join the population, and the oldest leave it."""
@@ -74,12 +68,13 @@ class EvolutionAgent(AskTellAgent):
         """Take up the population."""
         self._alive.extend(_Member(tuple(program), float(reward)) for program, reward in state["alive"])
 
-    def _child(self, rng: np.random.Generator, asked: Sequence[KernelGraph]) -> KernelGraph:
-        for _ in range(_TRIES):
-            drawn = rng.choice(len(self._alive), self.config.tournament, replace=False)
-            parent = max((self._alive[index] for index in drawn), key=lambda member: member.reward)
-            genome = self._genetics.mutate(self._genetics.genome(parent.program), rng, self.config.edits)
-            child = self.space.kernel(self._genetics.grow(genome, rng))
-            if self.is_new(child, asked):
-                return child
-        return self.sample(rng, asked)
+    @property
+    def full(self) -> bool:
+        """Whether the population is complete."""
+        return bool(len(self._alive) == self.config.population)
+
+    def breed(self, rng: np.random.Generator) -> Genome:
+        """A mutant of the best of a sample."""
+        drawn = rng.choice(len(self._alive), self.config.tournament, replace=False)
+        parent = max((self._alive[index] for index in drawn), key=lambda member: member.reward)
+        return self._genetics.mutate(self._genetics.genome(parent.program), rng, self.config.edits)

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 from deap import base, tools
 
-from agents.ask_tell import AskTellAgent
+from agents.breeding import BreedingAgent
 from agents.options import require_positive, require_share
-from agents.programs import Genetics
+from agents.programs import Genome
 from canvas_rl.errors import ConfigError
 from canvas_rl.ir import KernelGraph
 from canvas_rl.session import Judged, Outcome, Session
 
-_TRIES = 20
 _SLOWEST = 1e-3  # a failed kernel counts as this fast
 
 
@@ -34,7 +33,7 @@ class GeneticConfig:
     kernels_per_generation: int = 16
     """children judged together"""
     crossover: float = 0.4
-    """share of children with two parents; these are mutated only where the crossover made nothing new"""
+    """share of children with two parents; the others are mutants of one"""
     edits: float = 1.5
     """edits of a mutated child, on average"""
     tournament: int = 4
@@ -80,14 +79,14 @@ class Individual:
         return [list(self.program), list(self.fitness.values), None if math.isinf(self.crowding) else self.crowding]
 
 
-class GeneticAgent(AskTellAgent):
+class GeneticAgent(BreedingAgent):
     """(mu + lambda): children compete with their parents; equal kernels never meet, as each is asked for once."""
 
     config_type = GeneticConfig
 
     def begin(self, session: Session) -> None:
         """An empty population."""
-        self._genetics = Genetics(session.space)
+        super().begin(session)
         self._population: list[Individual] = []
         self._toolbox = base.Toolbox()
         self._toolbox.register("mate", self._genetics.cross)
@@ -97,11 +96,7 @@ class GeneticAgent(AskTellAgent):
 
     def ask(self, rng: np.random.Generator) -> list[KernelGraph]:
         """Random kernels until the population is full, then children."""
-        asked: list[KernelGraph] = []
-        while len(asked) < self.config.kernels_per_generation:
-            full = len(self._population) == self.config.population
-            asked.append(self._child(rng, asked) if full else self.sample(rng, asked))
-        return asked
+        return self.fill(rng, self.config.kernels_per_generation)
 
     def tell(self, judged: Sequence[Judged]) -> None:
         """Children join the population; the best survive."""
@@ -125,19 +120,19 @@ class GeneticAgent(AskTellAgent):
             return (math.log(_SLOWEST), 0.0)
         return (math.log(max(measured.speedup, _SLOWEST)), measured.quality)
 
-    def _child(self, rng: np.random.Generator, asked: Sequence[KernelGraph]) -> KernelGraph:
-        for _ in range(_TRIES):
-            child = self._grown(self._parent(rng), rng)
-            if self.is_new(child, asked):
-                return child
-        return self.sample(rng, asked)
+    @property
+    def full(self) -> bool:
+        """Whether the population is complete."""
+        return bool(len(self._population) == self.config.population)
 
-    def _grown(self, parent: Individual, rng: np.random.Generator) -> KernelGraph:
+    def breed(self, rng: np.random.Generator) -> Genome:
+        """A child of two parents, or a mutant of one."""
+        parent = self._parent(rng)
         if rng.random() < self.config.crossover:
-            genome = self._toolbox.mate(parent.program, self._parent(rng).program, rng)
-        else:
-            genome = self._toolbox.mutate(self._genetics.genome(parent.program), rng)
-        return self.space.kernel(self._genetics.grow(genome, rng))
+            crossed: Genome = self._toolbox.mate(parent.program, self._parent(rng).program, rng)
+            return crossed
+        mutant: Genome = self._toolbox.mutate(self._genetics.genome(parent.program), rng)
+        return mutant
 
     def _parent(self, rng: np.random.Generator) -> Individual:
         """The best of a few: by reward, or by front and then crowding distance."""

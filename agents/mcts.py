@@ -114,9 +114,7 @@ class MCTSAgent(AskTellAgent):
 
     def ask(self, rng: np.random.Generator) -> list[KernelGraph]:
         """Simulate until the round has its kernels."""
-        asked: list[KernelGraph] = []
-        while len(asked) < self.config.kernels_per_round:
-            asked.append(self._simulate(rng, asked))
+        asked = self.fill(rng, self.config.kernels_per_round)
         for node in self._pending:
             node.pending = 0
         self._pending.clear()
@@ -164,7 +162,7 @@ class MCTSAgent(AskTellAgent):
     def _actions(self, program: str) -> list[int]:
         return [self._index[name] for name in program.split()]
 
-    def _simulate(self, rng: np.random.Generator, asked: Sequence[KernelGraph]) -> KernelGraph:
+    def propose(self, rng: np.random.Generator, asked: Sequence[KernelGraph]) -> KernelGraph:
         """A kernel to evaluate: a new one, if tree or chance find one."""
         for _ in range(_DESCENTS):
             leaf = self._descend(rng)

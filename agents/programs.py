@@ -94,10 +94,11 @@ class Genetics:
     def _legal(self, state: State, gene: Gene, numbers: dict[int, int], rng: np.random.Generator) -> int:
         """The legal action that a gene stands for here, -1 if there is none."""
         space = self.space
+        if gene.action < 0 and gene.family < 0:
+            return space.random_action(state, rng)
         if gene.action < 0:
-            of_family = rng.permutation(self._members[gene.family]) if gene.family >= 0 else ()
-            found = (int(action) for action in of_family if space.is_legal(state, int(action)))
-            return next(found, -1) if gene.family >= 0 else space.random_action(state, rng)
+            of_family = rng.permutation(self._members[gene.family]).tolist()
+            return next((action for action in of_family if space.is_legal(state, action)), -1)
         action = gene.action
         if gene.source >= 0:
             tensor = numbers.get(gene.source)
@@ -130,12 +131,12 @@ class Genetics:
         if kind == 1:
             return (*genome[:place], *genome[place + 1 :])
         if kind == 2:
-            return (*genome[:place], self._relative(gene, rng), *genome[place + 1 :])
+            return (*genome[:place], self._relative(gene), *genome[place + 1 :])
         if kind == 3:
             return (*genome[:place], replace(gene, action=-1, family=-1, source=-1), *genome[place + 1 :])
         return genome[:place]
 
-    def _relative(self, gene: Gene, rng: np.random.Generator) -> Gene:
+    def _relative(self, gene: Gene) -> Gene:
         family = gene.family if gene.action < 0 else int(self.space.family_of[gene.action])
         return replace(gene, action=-1, family=family, source=-1)
 

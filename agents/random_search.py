@@ -33,10 +33,7 @@ class RandomAgent(AskTellAgent):
 
     def ask(self, rng: np.random.Generator) -> list[KernelGraph]:
         """Draw kernels, new ones where that is possible."""
-        asked: list[KernelGraph] = []
-        while len(asked) < self.config.kernels_per_round:
-            asked.append(self.sample(rng, asked))
-        return asked
+        return self.fill(rng, self.config.kernels_per_round)
 
     def tell(self, judged: Sequence[Judged]) -> None:
         """Nothing is learned."""

@@ -51,38 +51,5 @@ class Display(Protocol):
         """Write out what is still in memory."""
 
 
-class Nowhere:
+class Nowhere(Keeper, Display):
     """A keeper and display for searches in memory: nothing is written, nothing shown, nothing found again."""
-
-    def save_state(self, state: dict[str, Any]) -> None:
-        """Nothing is written."""
-
-    def load_state(self) -> None:
-        """Nothing was written."""
-
-    def save_checkpoint(self, asked: int, snapshot: Snapshot, fingerprint: str) -> None:
-        """Nothing is written."""
-
-    def load_checkpoint(self, fingerprint: str) -> None:
-        """Nothing was written."""
-
-    def replace_best(self, fill: Callable[[Path], None]) -> None:
-        """Nothing is written."""
-
-    def scalar(self, name: str, value: float, step: int) -> None:
-        """Nothing is shown."""
-
-    def measurement(self, measurement: Measurement, reward: float, step: int) -> None:
-        """Nothing is shown."""
-
-    def front(self, size: int, hypervolume: float, step: int) -> None:
-        """Nothing is shown."""
-
-    def counts(self, statuses: Counter[str], store_hits: int, repeats: int, step: int) -> None:
-        """Nothing is shown."""
-
-    def best(self, entry: Entry, step: int) -> None:
-        """Nothing is shown."""
-
-    def flush(self) -> None:
-        """Nothing is in memory."""

@@ -12,7 +12,7 @@ constexpr int kRounds = 2;
 class Filler {
    public:
     Filler(Moves& moves, const State& state) : moves_(moves), state_(state), system_(*state.system) {
-        for (int v = 0; v < system_.variables; ++v) domains_.push_back(*moves.witnesses().domain(v, system_.constraints));
+        for (int v = 0; v < system_.variables; ++v) domains_.push_back(moves.witnesses().domain(v, system_.constraints));
     }
 
     // Every variable as wide as allowed, at most its caps.
@@ -34,7 +34,7 @@ class Filler {
         Values values;
         moves_.sites.integers(before, values);
         const double now = sum(values);
-        auto order = domains_[static_cast<size_t>(variable)];
+        auto order = *domains_[static_cast<size_t>(variable)];
         std::stable_sort(order.begin(), order.end(), [this](const auto& a, const auto& b) { return sum(a.integers) > sum(b.integers); });
         for (const auto& value : order) {
             if (sum(value.integers) <= now) break;
@@ -69,7 +69,7 @@ class Filler {
     Moves& moves_;
     const State& state_;
     System system_;
-    std::vector<std::vector<Witnesses::Value>> domains_;
+    std::vector<Witnesses::Domain> domains_;
 };
 
 }  // namespace
