@@ -1,5 +1,6 @@
 """What an agent sees of an unfinished kernel: a bounded vector that summarises the program so far."""
 
+from collections.abc import Sequence
 from math import log2
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,17 @@ SHOWN_ACTIONS = 16
 COUNTED = 4
 """Uses of a family beyond this many look the same."""
 _SLOTS = 4
-_COUNTERS = 8
+_BUDGETS = {"flops_budget": "FLOPs", "params_budget": "parameters", "memory_budget": "activations"}
+_COUNTERS = (
+    "primitives used",
+    "primitives left",
+    "primitives missing",
+    "weighted used",
+    "weighted left",
+    "weighted share",
+    "stack depth",
+    "stack full",
+)
 _MOST_TENSORS = 1 << 14
 _LOG_SCALE = 16.0
 
@@ -38,6 +49,7 @@ class ObservationEncoder:
 
     - 8 counters: primitives used, primitives left, primitives missing to the shortest length allowed, weighted
       primitives used, weighted primitives left, their share, stack depth, and whether the depth is at its limit;
+    - the share spent of each budget that the space has, at the site where it is greatest;
     - F uses of each family so far, up to 4;
     - 3 x F one-hot families of the last three actions, the last one first;
     - 4 x 30 features of the stack's tensors from the top, all 0 where there is none: whether there is one, has the
@@ -57,21 +69,23 @@ class ObservationEncoder:
         self._values = symbol_values(space.sites[0])
         self._input = input_shape(space.sites[0].spatial_dims)
         self._tensors: dict[bytes, Vector] = {}
-        self.names = feature_names(space.families)
+        budgets = [shown for option, shown in _BUDGETS.items() if getattr(space.options, option) is not None]
+        self.names = feature_names(space.families, budgets)
+        self._counted = len(_COUNTERS) + len(budgets)
         self.box = Box(0.0, 1.0, (len(self.names),), np.float32)
 
     def encode(self, state: "State") -> Vector:
         """The observation of a state."""
         features: Vector = np.zeros(len(self.names), dtype=np.float32)
-        features[:_COUNTERS] = self._counters(state)
-        place = _COUNTERS
+        features[: self._counted] = self._counters(state) + [min(share, 1.0) for share in self._space.spent(state)]
+        place = self._counted
         families = self._family_of[np.array(state.actions, dtype=np.intp)]
         uses = np.bincount(families, minlength=self._families)
         features[place : place + self._families] = np.minimum(uses, COUNTED) / COUNTED
         for family in families[: -SHOWN_FAMILIES - 1 : -1].tolist():
             place += self._families
             features[place + family] = 1.0
-        place = _COUNTERS + (1 + SHOWN_FAMILIES) * self._families
+        place = self._counted + (1 + SHOWN_FAMILIES) * self._families
         for depth, key in enumerate(self._space.shape_keys(state, SHOWN_TENSORS)):
             tensor = self._tensors.get(key)
             if tensor is None:
@@ -116,10 +130,9 @@ class ObservationEncoder:
         return float(log2(max(num / den, 1)) / _LOG_SCALE)
 
 
-def feature_names(families: tuple[str, ...]) -> tuple[str, ...]:
+def feature_names(families: Sequence[str], budgets: Sequence[str]) -> tuple[str, ...]:
     """The name of every feature, in order."""
-    names = ["primitives used", "primitives left", "primitives missing", "weighted used", "weighted left"]
-    names += ["weighted share", "stack depth", "stack full"]
+    names = [*_COUNTERS, *(f"{budget} spent" for budget in budgets)]
     names += [f"uses of {family}" for family in families]
     names += [f"action -{age} is {family}" for age in range(1, SHOWN_FAMILIES + 1) for family in families]
     channel_slots, spatial_slots = (SLOTS[kind] for kind in ("channel", "spatial"))

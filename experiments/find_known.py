@@ -192,7 +192,7 @@ def play(run: Run) -> dict[str, Any]:
     return {
         **asdict(run),
         "found_after": evaluator.found_after or None,
-        "evaluations": session.count,
+        "evaluations": evaluator.count,
         "best_likeness": best and round(best.reward, 4),
         "best_program": best and list(best.graph.program),
         "seconds": round(seconds),

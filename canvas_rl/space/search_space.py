@@ -280,6 +280,14 @@ class SearchSpace:
         assert values is not None, f"{size} is no integer under the witness"
         return values
 
+    def spent(self, state: State) -> list[float]:
+        """The share of each budget that the primitives so far take, at the site where it is greatest.
+
+        In the order of FLOPs, parameters and activations, those without a budget left out. Free sizes count as in
+        `integers`: sizes that are possible.
+        """
+        return self._core.spent(state.core)
+
     def shape_keys(self, state: State, count: int) -> list[bytes]:
         """Of the top tensors of the stack, from the top, bytes that are equal for equal shapes."""
         return self._core.shape_keys(state.core, count)

@@ -251,6 +251,9 @@ def test_a_checkpoint_of_something_else_is_refused_in_one_sentence(space, made_b
         ("genetic", {"crossover": 1.5}),
         ("genetic", {"objectives": "speed"}),
         ("genetic", {"tournament": 0}),
+        ("mcts", {"widening": float("nan")}),
+        ("evolution", {"edits": float("inf")}),
+        ("ppo", {"ent_coef": float("nan")}),
     ],
 )
 def test_bad_options(name, options):

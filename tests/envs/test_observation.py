@@ -1,5 +1,8 @@
 import numpy as np
 
+from canvas_rl.config import SearchOptions
+from canvas_rl.space import SearchSpace
+from canvas_rl.symbolic.site import Site
 from envs.observation import SHOWN_ACTIONS, SHOWN_TENSORS, TENSOR_FEATURES, ObservationEncoder
 
 
@@ -71,3 +74,14 @@ def test_tensors_come_before_the_last_actions(space):
         block = tensors[tensor * TENSOR_FEATURES : (tensor + 1) * TENSOR_FEATURES]
         assert all(name.startswith(f"tensor {tensor} ") for name in block)
     assert not any(name.startswith("tensor") for name in names[: -SHOWN_TENSORS * TENSOR_FEATURES])
+
+
+def test_budgets_are_shown_where_there_are_some():
+    options = SearchOptions(num_primitive_range=(2, 4), flops_budget=0.5, memory_budget=20.0)
+    space = SearchSpace((Site(8, 16, 16), Site(16, 8, 8)), options)
+    encoder = ObservationEncoder(space)
+    index = {name: position for position, name in enumerate(encoder.names)}
+    assert "parameters spent" not in index
+    shown = np.array([encoder.encode(space.replay(["relu", "gelu"][:count])) for count in range(3)])
+    assert np.all(np.diff(shown[:, index["FLOPs spent"]]) > 0)
+    assert np.allclose(shown[:, index["activations spent"]], [0, 1 / 20, 2 / 20])

@@ -125,6 +125,19 @@ class Core {
         return out;
     }
 
+    // Of each cost with a budget, the greatest share of a site's cap that is spent.
+    std::vector<double> spent(const StatePointer& state) const {
+        std::vector<double> shares;
+        for (size_t i = 0; i < kCosts; ++i) {
+            const auto& caps = moves_.options.caps[i];
+            if (caps.empty()) continue;
+            double most = 0;
+            for (size_t site = 0; site < caps.size(); ++site) most = std::max(most, state->bill->spent[i][site] / caps[site]);
+            shares.push_back(most);
+        }
+        return shares;
+    }
+
     size_t tables() const { return book_.tables(); }
 
    private:
@@ -382,6 +395,7 @@ PYBIND11_MODULE(_core, module) {
         .def("shape", &Core::shape)
         .def("witness", &Core::witness)
         .def("constraints", &Core::constraints)
+        .def("spent", &Core::spent)
         .def_property_readonly("tables", &Core::tables);
 }
 
