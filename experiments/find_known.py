@@ -8,7 +8,7 @@ to the target, from 0 to 1: the mean of
 
 - the overlap (intersection over union) of the dependency patterns: which input elements the output's channels at one
   pixel depend on (by the Jacobian, fresh weights), twice;
-- how close are the ranks of that Jacobian, as a matrix of outputs by pixels (for each input channel) and of outputs by
+- how close are that pattern's height and width; the ranks of that Jacobian, as a matrix of outputs by pixels (for each input channel) and of outputs by
   channels (for each pixel); FLOPs, parameters and activation elements; and the number of primitives: each is the
   smaller of both numbers over the larger (1 is added to both);
 - how close is the degree, log2 of the output's growth when the input is doubled: exp(-|difference|).
@@ -48,8 +48,8 @@ from canvas_rl.study.stopping import Stopper
 from canvas_rl.symbolic.site import Site
 
 RESULTS = Path(__file__).parent / "results"
-SITES = (Site(8, 24, 24), Site(16, 24, 24))
-OPTIONS = SearchOptions(forbidden_filter="conv", num_primitive_range=(2, 9), max_weighted_ratio=1.0)
+SITES = (Site(4, 32, 32), Site(8, 32, 32))
+OPTIONS = SearchOptions(forbidden_filter="conv,group,mix,shift,bmm,softmax", num_primitive_range=(2, 9), max_weighted_ratio=1.0)
 _WINDOW = "unfold(HW,k{},d{}) scale(0) fold(0.KHKW,avg)"
 TARGETS = {
     "depthwise_separable": f"{_WINDOW.format(3, 1)} fc(C) output(1)",
@@ -57,7 +57,7 @@ TARGETS = {
         f"{_WINDOW.format(5, 1)} {_WINDOW.format(7, 3)} fc(C) push(0) mul(under->top) output(1)"
     ),
 }
-CENTRE = 12
+CENTRE = 16
 CAP = {"random": 20_000}
 DEFAULT_CAP = 10_000
 
@@ -85,8 +85,16 @@ def traits(graph: KernelGraph) -> Traits:
         growth = module(2 * inputs).abs().mean() / output.abs().mean().clamp(min=1e-12)
     cost = static_cost(graph, site)
     ranks = _rank(jacobian.transpose(0, 1).flatten(2)), _rank(jacobian.permute(2, 3, 0, 1).flatten(0, 1))
-    counts = (*ranks, cost.flops, cost.params, cost.activation, graph.primitive_count)
-    return Traits(jacobian.abs() > 1e-7 * jacobian.abs().max(), counts, math.log2(max(float(growth), 1e-6)))
+    pattern = jacobian.abs() > 1e-7 * jacobian.abs().max()
+    extents = _extent(pattern.any(dim=3).any(dim=(0, 1))), _extent(pattern.any(dim=2).any(dim=(0, 1)))
+    counts = (*extents, *ranks, cost.flops, cost.params, cost.activation, graph.primitive_count)
+    return Traits(pattern, counts, math.log2(max(float(growth), 1e-6)))
+
+
+def _extent(used: Tensor) -> int:
+    """From the first to the last that is used."""
+    places = used.nonzero()
+    return int(places[-1] - places[0]) + 1 if len(places) else 0
 
 
 def _rank(matrices: Tensor) -> float:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from canvas_rl.errors import ConfigError, EvaluationError
-from canvas_rl.evaluation import timing
+from canvas_rl.evaluation import timing_cpu, timing_cuda
 from canvas_rl.evaluation.floor import Floor, calibrate
 from canvas_rl.evaluation.latency import LatencyConfig, measure_pair, network_latency
 from canvas_rl.evaluation.measurement import Rejection, Status
@@ -43,8 +43,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(timing.time, "perf_counter", clock)
-    monkeypatch.setattr(timing, "_preemptions", lambda: 0)
+    monkeypatch.setattr(timing_cpu.time, "perf_counter", clock)
+    monkeypatch.setattr(timing_cpu, "_preemptions", lambda: 0)
     return clock
 
 
@@ -78,12 +78,12 @@ def test_rounds_that_lost_the_processor_are_left_out(clock: Clock, monkeypatch: 
         clock.now += 2e-3
         return x
 
-    monkeypatch.setattr(timing, "_preemptions", lambda: switches)
-    measured = timing.time_on_cpu((call, other), torch.zeros(1), 0.1)
+    monkeypatch.setattr(timing_cpu, "_preemptions", lambda: switches)
+    measured = timing_cpu.time_on_cpu((call, other), torch.zeros(1), 0.1)
     assert measured.latency_s == pytest.approx(1e-3, rel=0.01)
     assert measured.note == ""
-    monkeypatch.setattr(timing, "_preemptions", iter(range(10**6)).__next__)
-    measured = timing.time_on_cpu((call, other), torch.zeros(1), 0.1)
+    monkeypatch.setattr(timing_cpu, "_preemptions", iter(range(10**6)).__next__)
+    measured = timing_cpu.time_on_cpu((call, other), torch.zeros(1), 0.1)
     assert measured.latency_s == pytest.approx(9e-3, rel=0.01)
     assert "busy" in measured.note
 
@@ -108,7 +108,7 @@ def test_fast_calls_are_timed_in_blocks(clock: Clock) -> None:
         clock.now += 1e-6
         return x
 
-    measured = timing.time_on_cpu((call, call), torch.zeros(1), 0.05)
+    measured = timing_cpu.time_on_cpu((call, call), torch.zeros(1), 0.05)
     assert calls > 2 * 150 * measured.rounds
     assert measured.latency_s == pytest.approx(1e-6, rel=0.05)
 
@@ -268,3 +268,24 @@ def test_an_output_that_is_not_finite_for_fresh_inputs_is_named() -> None:
     with pytest.raises(Rejection, match="not finite") as caught:
         measure_pair(FragileKernel(), nn.Identity(), (4, 4, 4), LatencyConfig(time_cap_s=0.01))
     assert caught.value.status is Status.NOT_FINITE
+
+
+def test_tensors_are_placed_apart_with_their_strides() -> None:
+    tensors = [
+        torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last),
+        torch.randn(7),
+        torch.randn(3).half(),
+    ]
+    memory = timing_cuda._Memory(tensors * 2, torch.device("cpu"))
+    copies = [memory.place(tensor) for tensor in tensors * 2]
+    for copied, tensor in zip(copies, tensors * 2, strict=True):
+        assert torch.equal(copied, tensor)
+        assert copied.stride() == tensor.stride()
+    ends = [(copied.data_ptr(), copied.data_ptr() + copied.nbytes) for copied in copies]
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(ends))
+
+
+def test_tensors_too_large_for_a_buffer_stay_where_they_are() -> None:
+    large = torch.empty(4)
+    memory = timing_cuda._Memory([torch.empty(2**30, dtype=torch.uint8, device="meta")], torch.device("cpu"))
+    assert memory.place(large) is large
