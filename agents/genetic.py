@@ -13,7 +13,7 @@ import numpy as np
 from deap import base, tools
 
 from agents.breeding import BreedingAgent
-from agents.options import require_positive, require_share
+from agents.options import require_not_negative, require_positive, require_share
 from agents.programs import Genome
 from canvas_rl.errors import ConfigError
 from canvas_rl.ir import KernelGraph
@@ -38,9 +38,12 @@ class GeneticConfig:
     """edits of a mutated child, on average"""
     tournament: int = 4
     """kernels drawn from the population, the best of which is a parent"""
+    patience: int = 800
+    """children without a better reward after which a new population is begun (0: never); not with objectives=pareto"""
 
     def __post_init__(self) -> None:
         require_positive(self, "population", "kernels_per_generation", "tournament", "edits")
+        require_not_negative(self, "patience")
         require_share(self, "crossover")
         if self.objectives not in ("reward", "pareto"):
             raise ConfigError(f"objectives is {self.objectives!r}: expected 'reward' or 'pareto'")
@@ -88,6 +91,7 @@ class GeneticAgent(BreedingAgent):
         """An empty population."""
         super().begin(session)
         self._population: list[Individual] = []
+        self._stale = 0  # children since the population's best reward
         self._toolbox = base.Toolbox()
         self._toolbox.register("mate", self._genetics.cross)
         self._toolbox.register("mutate", self._genetics.mutate, edits=self.config.edits)
@@ -101,16 +105,27 @@ class GeneticAgent(BreedingAgent):
     def tell(self, judged: Sequence[Judged]) -> None:
         """Children join the population; the best survive."""
         new = [Individual(graph.program, self._values(outcome)) for graph, outcome in judged if not outcome.repeated]
+        if self.full and self.config.objectives == "reward":
+            self._count_stale(new)
         size = min(self.config.population, len(self._population) + len(new))
         self._population = list(self._toolbox.select(self._population + new, size))
 
+    def _count_stale(self, children: Sequence[Individual]) -> None:
+        """Give the population up once none of many children was better than its best."""
+        best = max(one.fitness.values for one in self._population)
+        better = any(child.fitness.values > best for child in children)
+        self._stale = 0 if better else self._stale + len(children)
+        if 0 < self.config.patience <= self._stale:
+            self._population, self._stale = [], 0
+
     def state(self) -> dict[str, Any]:
         """The population, in order; how crowded a kernel is depends on others that did not survive."""
-        return {"population": [one.to_json() for one in self._population]}
+        return {"population": [one.to_json() for one in self._population], "stale": self._stale}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up the population."""
         self._population = [Individual(*saved) for saved in state["population"]]
+        self._stale = int(state["stale"])
 
     def _values(self, outcome: Outcome) -> tuple[float, ...]:
         if self.config.objectives == "reward":

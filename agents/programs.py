@@ -14,6 +14,7 @@ import numpy as np
 from canvas_rl.space import Limits, SearchSpace, State
 
 _INPUT = 0
+_EVEN = 0.5
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Genetics:
         self._pushes = [action for action, name in enumerate(names) if name == "Push"]
         self._outputs = [action for action, name in enumerate(names) if name == "Output"]
         self._members = [np.flatnonzero(space.family_of == family) for family in range(len(space.families))]
+        arities = [{space.arity(action) for action in members.tolist()} for members in self._members]
+        self._joins = [family for family, arity in enumerate(arities) if arity == {2}] if self._pushes else []
 
     def genome(self, program: Sequence[str], first: int = 0) -> Genome:
         """The genome of a program.
@@ -79,11 +82,10 @@ class Genetics:
     def grow(self, genome: Genome, rng: np.random.Generator) -> State:
         """The finished program that a genome is repaired to."""
         space = self.space
-        state, numbers, made = space.start(self.limits(rng)), {_INPUT: 0}, 0
+        state, numbers = space.start(self.limits(rng)), {_INPUT: 0}
         for gene in genome:
             action = self._legal(state, gene, numbers, rng)
             if action >= 0:
-                made += action not in self._pushes and action not in self._outputs
                 state = space.step(state, action)
             if state.done:
                 return state
@@ -112,7 +114,7 @@ class Genetics:
         """A genome with at least one edit.
 
         An edit, each kind as likely: puts in a gene of any kind, takes one out, replaces one by another of its family,
-        replaces one by any, draws the rest of the program anew.
+        replaces one by any, draws the rest of the program anew, puts in a branch.
 
         Args:
             genome: the parent.
@@ -124,7 +126,7 @@ class Genetics:
         return genome
 
     def _edited(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        kind, place = int(rng.integers(5)), int(rng.integers(max(len(genome), 1)))
+        kind, place = int(rng.integers(6 if self._joins else 5)), int(rng.integers(max(len(genome), 1)))
         if not genome or kind == 0:
             return (*genome[:place], Gene(label=self._next(genome)), *genome[place:])
         gene = genome[place]
@@ -134,7 +136,21 @@ class Genetics:
             return (*genome[:place], self._relative(gene), *genome[place + 1 :])
         if kind == 3:
             return (*genome[:place], replace(gene, action=-1, family=-1, source=-1), *genome[place + 1 :])
-        return genome[:place]
+        if kind == 4:
+            return genome[:place]
+        return self._branched(genome, place, rng)
+
+    def _branched(self, genome: Genome, place: int, rng: np.random.Generator) -> Genome:
+        """A tensor is pushed and joined, at once or further on: what makes residual sums, gates and attention.
+
+        Each half of the time it is the input, and at once.
+        """
+        labels = [gene.label for gene in genome[:place] if gene.label >= 0]
+        source = labels[rng.integers(len(labels))] if labels and rng.random() < _EVEN else _INPUT
+        end = place if rng.random() < _EVEN else int(rng.integers(place, len(genome)))
+        push = Gene(self._pushes[0], source=source)
+        join = Gene(family=int(rng.choice(self._joins)), label=self._next(genome))
+        return (*genome[:place], push, *genome[place:end], join, *genome[end:])
 
     def _relative(self, gene: Gene) -> Gene:
         family = gene.family if gene.action < 0 else int(self.space.family_of[gene.action])

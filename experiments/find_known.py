@@ -1,22 +1,27 @@
-"""Do agents find an operator that is known to be there? Convolutions are forbidden; it has to be built from parts.
+"""Do agents find an operator that is known to be there? It has to be built from parts.
 
     python experiments/find_known.py --seeds 5 --processes 2
 
-The targets are the depthwise-separable convolution and large-kernel attention, built from Unfold, Scale and Fold.
-A search ends when it asks for the target itself (equal canonical hash). What it is told of a kernel is how alike it is
-to the target, from 0 to 1: the mean of
+The targets are the depthwise-separable convolution and large-kernel attention. The space has no convolution, only what
+they are built from and a little more: Unfold, Scale, Fold, FC, ReLU, Sigmoid, sums and products. A search ends when it
+asks for a target (equal canonical hash; the linear parts may come in any order). What it is told of a kernel is how
+alike it is to the target, from 0 to 1, the weighted mean of
 
-- the overlap (intersection over union) of the dependency patterns: which input elements the output's channels at one
-  pixel depend on (by the Jacobian, fresh weights), twice;
-- how close are that pattern's height and width; the ranks of that Jacobian, as a matrix of outputs by pixels (for each input channel) and of outputs by
-  channels (for each pixel); FLOPs, parameters and activation elements; and the number of primitives: each is the
-  smaller of both numbers over the larger (1 is added to both);
-- how close is the degree, log2 of the output's growth when the input is doubled: exp(-|difference|).
+- the overlap (intersection over union) of dependency patterns: on which inputs the output's channels at one pixel
+  depend (by the Jacobian, with fresh weights), and on which where that pixel of the input is 0; weight 2 each;
+- the pattern's height and width, and the ranks of the Jacobian as a matrix of outputs by pixels (for each input
+  channel) and of outputs by channels (for each pixel); weight 1 each;
+- symmetries: how even the kernel is, its degree (log2 of the output's growth when the input is doubled), and whether it
+  tells the pixels of a constant input apart; weight 1 each;
+- FLOPs, parameters, activation elements and the number of primitives; weight 0.05 each.
 
-Random kernels need no such hints: a random search is played without them. Writes JSON under `experiments/results/`.
+Numbers of the second and last kind are compared by the smaller over the larger (1 is added to both), symmetries by
+exp(-|difference|). Random kernels need no such hints: a random search is played without them. Writes JSON under
+`experiments/results/`.
 """
 
 import argparse
+import itertools
 import json
 import math
 import multiprocessing
@@ -49,25 +54,35 @@ from canvas_rl.symbolic.site import Site
 
 RESULTS = Path(__file__).parent / "results"
 SITES = (Site(4, 32, 32), Site(8, 32, 32))
-OPTIONS = SearchOptions(forbidden_filter="conv,group,mix,shift,bmm,softmax", num_primitive_range=(2, 9), max_weighted_ratio=1.0)
+OPTIONS = SearchOptions(
+    allowed_filter="unfold,scale,fold,fc,relu,sigmoid,badd,bmul", num_primitive_range=(2, 9), max_weighted_ratio=1.0
+)
 _WINDOW = "unfold(HW,k{},d{}) scale(0) fold(0.KHKW,avg)"
 TARGETS = {
-    "depthwise_separable": f"{_WINDOW.format(3, 1)} fc(C) output(1)",
+    "depthwise_separable": ((_WINDOW.format(3, 1), "fc(C)"), "output(1)"),
     "large_kernel_attention": (
-        f"{_WINDOW.format(5, 1)} {_WINDOW.format(7, 3)} fc(C) push(0) mul(under->top) output(1)"
+        (_WINDOW.format(5, 1), _WINDOW.format(7, 3), "fc(C)"),
+        "push(0) mul(under->top) output(1)",
     ),
 }
+"""Linear parts, which may come in any order, and the end."""
 CENTRE = 16
 CAP = {"random": 20_000}
+_COST_WEIGHT = 0.05
 DEFAULT_CAP = 10_000
 
 
 class Traits(NamedTuple):
     """What is compared of a kernel."""
 
-    pattern: Tensor
-    counts: tuple[float, ...]
-    degree: float
+    patterns: tuple[Tensor, Tensor]
+    """which inputs the output's channels at one pixel depend on; the same where that pixel of the input is 0"""
+    structure: tuple[float, ...]
+    """height and width of the first pattern, ranks of its Jacobian"""
+    symmetries: tuple[float, ...]
+    """from 0 to 1: how even the kernel is, whether it tells pixels of a constant input apart; its degree"""
+    costs: tuple[float, ...]
+    """FLOPs, parameters, activation elements, primitives"""
 
 
 def traits(graph: KernelGraph) -> Traits:
@@ -75,20 +90,42 @@ def traits(graph: KernelGraph) -> Traits:
     site = SITES[0]
     torch.manual_seed(0)
     module = build_module(graph, site)
-    inputs = torch.randn(1, *site.shape, requires_grad=True)
-    output = module(inputs)
-    (found,) = torch.autograd.grad(
-        output[0, :, CENTRE, CENTRE], inputs, torch.eye(site.c), allow_unused=True, is_grads_batched=True
-    )
-    jacobian = torch.zeros(site.c, *site.shape) if found is None else found[:, 0]
+    inputs = torch.randn(1, *site.shape)
+    hollow = inputs.clone()
+    hollow[:, :, CENTRE, CENTRE] = 0
+    jacobian = _jacobian(module, inputs)
+    patterns = _pattern(jacobian), _pattern(_jacobian(module, hollow))
     with torch.no_grad():
-        growth = module(2 * inputs).abs().mean() / output.abs().mean().clamp(min=1e-12)
+        output, twice, minus = module(inputs), module(2 * inputs), module(-inputs)
+        plain = module(inputs[:, :, :1, :1].expand_as(inputs))
+    scale = output.abs().mean().clamp(min=1e-12)
+    parity = float(torch.nn.functional.cosine_similarity(output.flatten(), minus.flatten(), dim=0))
+    one, other = plain[0, :, CENTRE, CENTRE], plain[0, :, CENTRE - 1, CENTRE - 2]
+    changes = float((one - other).norm() > 1e-5 * (one.norm() + other.norm()))
+    degree = math.log2(max(float(twice.abs().mean() / scale), 1e-6))
     cost = static_cost(graph, site)
     ranks = _rank(jacobian.transpose(0, 1).flatten(2)), _rank(jacobian.permute(2, 3, 0, 1).flatten(0, 1))
-    pattern = jacobian.abs() > 1e-7 * jacobian.abs().max()
-    extents = _extent(pattern.any(dim=3).any(dim=(0, 1))), _extent(pattern.any(dim=2).any(dim=(0, 1)))
-    counts = (*extents, *ranks, cost.flops, cost.params, cost.activation, graph.primitive_count)
-    return Traits(pattern, counts, math.log2(max(float(growth), 1e-6)))
+    extents = [_extent(patterns[0].any(dim=dim).any(dim=(0, 1))) for dim in (3, 2)]
+    return Traits(
+        patterns,
+        structure=(*extents, *ranks),
+        symmetries=((1 + parity) / 2, changes, degree),
+        costs=(cost.flops, cost.params, cost.activation, graph.primitive_count),
+    )
+
+
+def _jacobian(module: torch.nn.Module, inputs: Tensor) -> Tensor:
+    """Of the output's channels at one pixel by all inputs, [channels, *inputs]."""
+    inputs = inputs.detach().requires_grad_()
+    output, channels = module(inputs), inputs.shape[1]
+    (found,) = torch.autograd.grad(
+        output[0, :, CENTRE, CENTRE], inputs, torch.eye(channels), allow_unused=True, is_grads_batched=True
+    )
+    return torch.zeros(channels, *inputs.shape[1:]) if found is None else found[:, 0]
+
+
+def _pattern(jacobian: Tensor) -> Tensor:
+    return jacobian.abs() > 1e-7 * jacobian.abs().max()
 
 
 def _extent(used: Tensor) -> int:
@@ -107,10 +144,16 @@ def _rank(matrices: Tensor) -> float:
 
 def likeness(one: Traits, other: Traits) -> float:
     """How alike two kernels are, from 0 to 1."""
-    union = int((one.pattern | other.pattern).sum())
-    overlap = int((one.pattern & other.pattern).sum()) / max(union, 1)
-    near = [min(a + 1, b + 1) / max(a + 1, b + 1) for a, b in zip(one.counts, other.counts, strict=True)]
-    return (2 * overlap + sum(near) + math.exp(-abs(one.degree - other.degree))) / (3 + len(near))
+    overlaps = [
+        int((a & b).sum()) / max(int((a | b).sum()), 1) for a, b in zip(one.patterns, other.patterns, strict=True)
+    ]
+    structure, costs = (
+        [min(a + 1, b + 1) / max(a + 1, b + 1) for a, b in zip(ours, theirs, strict=True)]
+        for ours, theirs in ((one.structure, other.structure), (one.costs, other.costs))
+    )
+    symmetries = [math.exp(-abs(a - b)) for a, b in zip(one.symmetries, other.symmetries, strict=True)]
+    parts = ((2, overlaps), (1, structure), (1, symmetries), (_COST_WEIGHT, costs))
+    return sum(weight * sum(part) for weight, part in parts) / sum(weight * len(part) for weight, part in parts)
 
 
 @dataclass(frozen=True)
@@ -134,9 +177,9 @@ class TargetEvaluator:
 
     fingerprint = "likeness to a known operator"
 
-    def __init__(self, target: KernelGraph, stopper: Stopper, hints: bool) -> None:
-        self._target, self._stopper = target, stopper
-        self._traits = traits(target) if hints else None
+    def __init__(self, targets: Sequence[KernelGraph], stopper: Stopper, hints: bool) -> None:
+        self._targets, self._stopper = {target.hash for target in targets}, stopper
+        self._traits = traits(targets[0]) if hints else None
         self.reference = Measurement("reference", Status.OK, quality=1.0, speedup=1.0)
         self.count, self.found_after, self.seconds = 0, 0, 0.0
 
@@ -157,19 +200,26 @@ class TargetEvaluator:
 
     def _measure(self, graph: KernelGraph) -> Measurement:
         self.count += 1
-        if graph.hash == self._target.hash and not self.found_after:
+        if graph.hash in self._targets and not self.found_after:
             self.found_after = self.count
             self._stopper.reason = "the target was found"
-        quality = 0.0 if self._traits is None else self._likeness(graph, self._traits)
-        return Measurement(graph.hash, Status.OK, quality=quality, speedup=1.0)
+        return Measurement(graph.hash, Status.OK, quality=self._likeness(graph), speedup=1.0)
 
-    @staticmethod
-    def _likeness(graph: KernelGraph, target: Traits) -> float:
+    def _likeness(self, graph: KernelGraph) -> float:
+        if self._traits is None:
+            return 0.0
         try:
-            found = likeness(traits(graph), target)
+            found = likeness(traits(graph), self._traits)
         except (CanvasError, RuntimeError):  # eigenvalues of what is not finite
             return 0.0
         return found if math.isfinite(found) else 0.0
+
+
+def targets(space: SearchSpace, name: str) -> list[KernelGraph]:
+    """The kernels of a target, one for each order of its linear parts."""
+    parts, end = TARGETS[name]
+    programs = [" ".join((*order, end)).split() for order in itertools.permutations(parts)]
+    return [space.kernel(space.replay(program)) for program in programs]
 
 
 @dataclass(frozen=True)
@@ -187,8 +237,7 @@ def play(run: Run) -> dict[str, Any]:
     """Search until the target is found or the evaluations are used up."""
     torch.set_num_threads(1)
     space, stopper, nowhere = SearchSpace(SITES, OPTIONS), Stopper(), Nowhere()
-    target = space.kernel(space.replay(TARGETS[run.target].split()))
-    evaluator = TargetEvaluator(target, stopper, hints=run.agent != "random")
+    evaluator = TargetEvaluator(targets(space, run.target), stopper, hints=run.agent != "random")
     session = SearchSession(Parts(space, evaluator, Likeness(), nowhere, nowhere, stopper), run.cap, run.seed)
     agent_type = load_agent(run.agent)
     started = time.perf_counter()

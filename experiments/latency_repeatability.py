@@ -5,8 +5,8 @@
 
 Kernels are unselected draws of the sampler with 3 to 12 primitives that pass the gates, at the four sites of a
 ResNet. For each of them the two processes' ratios of the reference's latency to the kernel's (geometric mean over the
-sites) and total latencies are compared. `--triton` (CUDA) also compares warm latencies with the median of
-triton.testing.do_bench_cudagraph. Writes JSON under `experiments/results/`.
+sites) and total latencies are compared. `--triton` (CUDA) also compares warm latencies at each site with the median of
+triton.testing.do_bench_cudagraph, and each of the two with itself. Writes JSON under `experiments/results/`.
 """
 
 import argparse
@@ -133,19 +133,21 @@ def main() -> None:
     config = LatencyConfig(given.device, given.dtype, given.batch_size, mode=given.latency, time_cap_s=given.time_cap)
     config.check_device()
     runs = []
-    for triton in (False, given.triton):
+    for _ in range(2):
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            runs.append(pool.apply(measure, (config, given.kernels, given.seed, triton)))
+            runs.append(pool.apply(measure, (config, given.kernels, given.seed, given.triton)))
     found = compare(*runs)
     if given.triton:
-        found["beside_triton"] = _agreement(
-            [abs(figures["warm_s"] / figures["triton_s"] - 1) for kernel in runs[1] for figures in kernel["sites"]]
-        )
+        first, second = ([figures for kernel in run for figures in kernel["sites"]] for run in runs)
+        pairs = list(zip(first, second, strict=True))
+        found["warm_beside_triton"] = _agreement([abs(one["warm_s"] / one["triton_s"] - 1) for one in first + second])
+        found["warm_twice"] = _agreement([abs(one["warm_s"] / other["warm_s"] - 1) for one, other in pairs])
+        found["triton_twice"] = _agreement([abs(one["triton_s"] / other["triton_s"] - 1) for one, other in pairs])
     print(json.dumps(found, indent=1))
     report = {"latency": config.to_json(), "seed": given.seed, **found, "runs": runs}
     report["machine"] = describe_environment(config)
     output = given.output or RESULTS / f"latency_repeatability_{given.device}.json"
-    output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    output.write_text(json.dumps(report) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

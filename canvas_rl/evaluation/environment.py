@@ -1,6 +1,7 @@
 """What a measurement was made on: device, versions and clocks, as strings."""
 
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def describe_environment(config: LatencyConfig) -> dict[str, str]:
     }
     if config.device == "cuda":
         described["cuda"] = str(torch.version.cuda)
+        described["driver"] = _driver()
         described["tf32"] = f"matmul={torch.backends.cuda.matmul.allow_tf32} cudnn={torch.backends.cudnn.allow_tf32}"
     return described
 
@@ -43,6 +45,16 @@ def _clock(config: LatencyConfig) -> str:
         return str(torch.cuda.clock_rate())
     except (RuntimeError, ImportError, AttributeError):  # needs NVIDIA's management library
         return "unknown"
+
+
+def _driver() -> str:
+    """The version of NVIDIA's kernel module (Linux)."""
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8")
+    except OSError:
+        return "unknown"
+    found = re.search(r"\b\d+\.\d+(\.\d+)?\b", text)
+    return found.group() if found else "unknown"
 
 
 def _cpuinfo(key: str) -> str:

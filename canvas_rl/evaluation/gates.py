@@ -1,9 +1,11 @@
 """Gates: what a kernel must do at every site before time is spent on it."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from canvas_rl.evaluation.measurement import Rejection, Status
 from canvas_rl.symbolic.site import Site
@@ -11,6 +13,7 @@ from canvas_rl.symbolic.site import Site
 GATE_BATCH = 2
 _SAME = 1e-4
 _CHANGED = 1e-6
+_EMPTY = {getattr(torch.ops.aten, name) for name in ("empty", "empty_like", "empty_strided", "new_empty")}
 
 
 def check_gates(build: Callable[[Site], nn.Module], sites: Sequence[Site], device: str = "cpu", seed: int = 0) -> None:
@@ -48,6 +51,7 @@ def _check_site(module: nn.Module, site: Site, device: str, seed: int) -> None:
         _check_repeats(module(torch.stack([first, second])), outputs)
         _check_samples(outputs, module(torch.stack([third, second])), changed=0)
         _check_samples(outputs, module(torch.stack([first, fourth])), changed=1)
+        _check_work(module, torch.stack([third, fourth]))
 
 
 def _check_outputs(outputs: torch.Tensor, inputs: torch.Tensor) -> None:
@@ -84,6 +88,41 @@ def _generator(tensor: torch.Tensor) -> torch.Generator:
 def _check_repeats(again: torch.Tensor, outputs: torch.Tensor) -> None:
     if _difference(again, outputs) > _SAME:
         raise Rejection(Status.NOT_REPEATABLE, "the same input gave two different outputs")
+
+
+def _check_work(module: nn.Module, inputs: torch.Tensor) -> None:
+    """New inputs twice, in evaluation mode, as they are timed: all the work must be done both times.
+
+    Memory that PyTorch hands out without writing to it is filled with NaN meanwhile.
+    """
+    module.eval()
+    with _Watched() as first:
+        outputs = module(inputs)
+    with _Watched() as second:
+        module(inputs)
+    module.train()
+    if not bool(torch.isfinite(outputs).all()):
+        raise Rejection(Status.UNINITIALISED, "the output depends on memory that nothing was written to")
+    if second.operations < first.operations:
+        raise Rejection(
+            Status.SKIPS_WORK,
+            f"it ran {first.operations} operations for new inputs and {second.operations} for the same again",
+        )
+
+
+class _Watched(TorchDispatchMode):
+    """Counts the operations that PyTorch runs and fills empty tensors with NaN."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.operations += 1
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket in _EMPTY and result.is_floating_point():
+            result.fill_(torch.nan)
+        return result
 
 
 def _check_samples(outputs: torch.Tensor, other: torch.Tensor, changed: int) -> None:

@@ -16,7 +16,7 @@ from canvas_rl.evaluation.latency import LatencyConfig
 from canvas_rl.evaluation.proxy import ProxyConfig, proxy_fingerprint
 from canvas_rl.evaluation.subject import Place
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 """Raised whenever a change of this package changes figures."""
 
 

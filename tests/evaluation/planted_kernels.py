@@ -219,6 +219,25 @@ class Cheat(Good):
         return self.cache[x.data_ptr()]
 
 
+class Skips(Good):
+    """Remembers the output of the last input it met."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.known: tuple[float, Tensor] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        key = float(x.sum())
+        if self.known is None or self.known[0] != key or self.training:
+            self.known = (key, super().forward(x))
+        return self.known[1]
+
+
+class Uninitialised(Good):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + torch.empty_like(x).mul(0)
+
+
 KINDS: dict[str, type[nn.Module]] = {
     "good": Good,
     "slower": Slower,
@@ -246,4 +265,6 @@ KINDS: dict[str, type[nn.Module]] = {
     "random": Random,
     "identity": Identity,
     "cheat": Cheat,
+    "skips": Skips,
+    "uninitialised": Uninitialised,
 }

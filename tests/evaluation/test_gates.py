@@ -30,6 +30,9 @@ def build(kind: str):
         ("leaks_forward", Status.MIXES_SAMPLES),
         ("leaks_backward", Status.MIXES_SAMPLES),
         ("random", Status.NOT_REPEATABLE),
+        ("skips", Status.SKIPS_WORK),
+        ("cheat", Status.SKIPS_WORK),
+        ("uninitialised", Status.UNINITIALISED),
     ],
 )
 def test_planted_kernel_is_refused_by_its_gate(kind: str, status: Status) -> None:

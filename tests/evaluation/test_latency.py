@@ -235,7 +235,7 @@ def test_cuda_graph_timing(dtype: str, mode: str) -> None:
     config = LatencyConfig(device="cuda", dtype=dtype, mode=mode, batch_size=32, channels_last=True)
     narrow, wide = nn.Conv2d(64, 64, 1), nn.Conv2d(64, 64, 7, padding=3)
     measured = measure_pair(narrow, wide, (64, 56, 56), config)
-    assert measured.note == ""
+    assert "CUDA graph" not in measured.note
     assert measured.speedup > 1.5
     assert measured.noise < 0.05
 

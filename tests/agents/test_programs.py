@@ -1,0 +1,47 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from agents.programs import Genetics
+from canvas_rl.config import SearchOptions
+from canvas_rl.space import SearchSpace
+from canvas_rl.symbolic.site import Site
+
+
+@pytest.fixture(scope="module")
+def genetics() -> Genetics:
+    options = SearchOptions(num_primitive_range=(1, 8), max_weighted_ratio=1.0)
+    return Genetics(SearchSpace((Site(8, 16, 16), Site(16, 8, 8)), options))
+
+
+def test_a_genome_grows_to_its_program(genetics: Genetics) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        program = genetics.space.sample(rng, genetics.limits(rng)).program
+        assert genetics.grow(genetics.genome(program), rng).program == program
+
+
+def test_mutants_and_children_are_kernels_of_the_space(genetics: Genetics) -> None:
+    rng = np.random.default_rng(1)
+    programs = [genetics.space.sample(rng).program for _ in range(20)]
+    for one, other in itertools.pairwise(programs):
+        for genome in (genetics.mutate(genetics.genome(one), rng, 3.0), genetics.cross(one, other, rng)):
+            state = genetics.grow(genome, rng)
+            assert state.done
+            assert genetics.space.replay(state.program).program == state.program
+
+
+def test_one_edit_makes_a_gate(genetics: Genetics) -> None:
+    rng = np.random.default_rng(2)
+    program = ("conv(3x3,d1,C)", "relu", "output(1)")
+    mutants = {genetics.grow(genetics.mutate(genetics.genome(program), rng), rng).program for _ in range(600)}
+    assert ("conv(3x3,d1,C)", "relu", "push(0)", "mul(under->top)", "output(1)") in mutants
+
+
+def test_children_keep_the_beginning_of_one_parent_and_the_end_of_the_other(genetics: Genetics) -> None:
+    rng = np.random.default_rng(3)
+    one, other = ("conv(3x3,d1,C)", "relu", "output(1)"), ("tanh", "fc(C)", "output(1)")
+    children = {genetics.grow(genetics.cross(one, other, rng), rng).program for _ in range(100)}
+    assert ("conv(3x3,d1,C)", "relu", "fc(C)", "output(1)") in children
+    assert ("conv(3x3,d1,C)", "relu", "tanh", "fc(C)", "output(1)") in children
