@@ -33,7 +33,10 @@ class GeneticConfig:
     kernels_per_generation: int = 16
     """children judged together"""
     crossover: float = 0.4
-    """share of children with two parents; the others are mutants of one"""
+    """share of children with two parents"""
+    climbing: float = 0.3
+    """share of children that differ from a parent in one gene, put in or replaced; the parent is the population's best,
+    or with objectives=pareto drawn as for the others, which are mutants"""
     edits: float = 1.5
     """edits of a mutated child, on average"""
     tournament: int = 4
@@ -44,7 +47,11 @@ class GeneticConfig:
     def __post_init__(self) -> None:
         require_positive(self, "population", "kernels_per_generation", "tournament", "edits")
         require_not_negative(self, "patience")
-        require_share(self, "crossover")
+        require_share(self, "crossover", "climbing")
+        if self.crossover + self.climbing > 1:
+            raise ConfigError(
+                f"crossover is {self.crossover} and climbing {self.climbing}: expected shares that add up to at most 1"
+            )
         if self.objectives not in ("reward", "pareto"):
             raise ConfigError(f"objectives is {self.objectives!r}: expected 'reward' or 'pareto'")
 
@@ -105,18 +112,17 @@ class GeneticAgent(BreedingAgent):
     def tell(self, judged: Sequence[Judged]) -> None:
         """Children join the population; the best survive."""
         new = [Individual(graph.program, self._values(outcome)) for graph, outcome in judged if not outcome.repeated]
-        if self.full and self.config.objectives == "reward":
-            self._count_stale(new)
+        self._stale = self._stale + len(new) if self.full and not self._improves(new) else 0
+        if 0 < self.config.patience <= self._stale and self.config.objectives == "reward":
+            self._population, self._stale = [], 0
+            return
         size = min(self.config.population, len(self._population) + len(new))
         self._population = list(self._toolbox.select(self._population + new, size))
 
-    def _count_stale(self, children: Sequence[Individual]) -> None:
-        """Give the population up once none of many children was better than its best."""
+    def _improves(self, children: Sequence[Individual]) -> bool:
+        """Whether one of them is better than the population's best."""
         best = max(one.fitness.values for one in self._population)
-        better = any(child.fitness.values > best for child in children)
-        self._stale = 0 if better else self._stale + len(children)
-        if 0 < self.config.patience <= self._stale:
-            self._population, self._stale = [], 0
+        return any(child.fitness.values > best for child in children)
 
     def state(self) -> dict[str, Any]:
         """The population, in order; how crowded a kernel is depends on others that did not survive."""
@@ -141,11 +147,15 @@ class GeneticAgent(BreedingAgent):
         return bool(len(self._population) == self.config.population)
 
     def breed(self, rng: np.random.Generator) -> Genome:
-        """A child of two parents, or a mutant of one."""
-        parent = self._parent(rng)
-        if rng.random() < self.config.crossover:
+        """A child of two parents, a neighbour of one, or a mutant."""
+        parent, drawn = self._parent(rng), rng.random()
+        if drawn < self.config.crossover:
             crossed: Genome = self._toolbox.mate(parent.program, self._parent(rng).program, rng)
             return crossed
+        if drawn < self.config.crossover + self.config.climbing:
+            if self.config.objectives == "reward":
+                parent = max(self._population, key=lambda one: one.fitness.values)
+            return self._genetics.neighbour(self._genetics.genome(parent.program), rng)
         mutant: Genome = self._toolbox.mutate(self._genetics.genome(parent.program), rng)
         return mutant
 

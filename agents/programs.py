@@ -14,7 +14,8 @@ import numpy as np
 from canvas_rl.space import Limits, SearchSpace, State
 
 _INPUT = 0
-_EVEN = 0.5
+_HALF = 0.5
+_EVENLY = -2
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Gene:
     """One action of a genome.
 
     Attributes:
-        action: its index; -1 stands for any legal action, drawn when the genome is grown.
+        action: its index; -1 stands for a legal action, drawn when the genome is grown: a family first, then one of it;
+            -2 for one drawn evenly among all.
         family: for an `action` of -1: draw from this family, where one of its actions is legal; -1 for any.
         label: of the tensor that it makes, -1 if it makes none.
         source: of a push: the label of its tensor, -1 otherwise.
@@ -96,6 +98,8 @@ class Genetics:
     def _legal(self, state: State, gene: Gene, numbers: dict[int, int], rng: np.random.Generator) -> int:
         """The legal action that a gene stands for here, -1 if there is none."""
         space = self.space
+        if gene.action == _EVENLY:
+            return int(rng.choice(np.flatnonzero(space.mask(state))))
         if gene.action < 0 and gene.family < 0:
             return space.random_action(state, rng)
         if gene.action < 0:
@@ -125,6 +129,12 @@ class Genetics:
             genome = self._edited(genome, rng)
         return genome
 
+    def neighbour(self, genome: Genome, rng: np.random.Generator) -> Genome:
+        """A genome with one gene put in or replaced: every place is as likely, and there every legal action."""
+        place = int(rng.integers(2 * len(genome) - 1))
+        start, end = place // 2, (place + 1) // 2  # even places put in, odd ones replace; the output stays
+        return (*genome[:start], Gene(_EVENLY, label=self._next(genome)), *genome[end:])
+
     def _edited(self, genome: Genome, rng: np.random.Generator) -> Genome:
         kind, place = int(rng.integers(6 if self._joins else 5)), int(rng.integers(max(len(genome), 1)))
         if not genome or kind == 0:
@@ -146,8 +156,8 @@ class Genetics:
         Each half of the time it is the input, and at once.
         """
         labels = [gene.label for gene in genome[:place] if gene.label >= 0]
-        source = labels[rng.integers(len(labels))] if labels and rng.random() < _EVEN else _INPUT
-        end = place if rng.random() < _EVEN else int(rng.integers(place, len(genome)))
+        source = labels[rng.integers(len(labels))] if labels and rng.random() < _HALF else _INPUT
+        end = place if rng.random() < _HALF else int(rng.integers(place, len(genome)))
         push = Gene(self._pushes[0], source=source)
         join = Gene(family=int(rng.choice(self._joins)), label=self._next(genome))
         return (*genome[:place], push, *genome[place:end], join, *genome[end:])

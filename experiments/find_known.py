@@ -3,9 +3,10 @@
     python experiments/find_known.py --seeds 5 --processes 2
 
 The targets are the depthwise-separable convolution and large-kernel attention. The space has no convolution, only what
-they are built from and a little more: Unfold, Scale, Fold, FC, ReLU, Sigmoid, sums and products. A search ends when it
-asks for a target (equal canonical hash; the linear parts may come in any order). What it is told of a kernel is how
-alike it is to the target, from 0 to 1, the weighted mean of
+they are built from and a little more: Unfold (of two sizes and dilations), Scale, Fold, FC, ReLU, Sigmoid, sums and
+products, at most nine of them and two tensors on the stack. A search ends when it asks for a target (equal canonical
+hash; the linear parts may come in any order). What it is told of a kernel is how alike it is to the target, from 0 to
+1, the weighted mean of
 
 - the overlap (intersection over union) of dependency patterns: on which inputs the output's channels at one pixel
   depend (by the Jacobian, with fresh weights), and on which where that pixel of the input is 0; weight 2 each;
@@ -30,7 +31,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,20 +54,44 @@ from canvas_rl.study.stopping import Stopper
 from canvas_rl.symbolic.site import Site
 
 RESULTS = Path(__file__).parent / "results"
-SITES = (Site(4, 32, 32), Site(8, 32, 32))
+SITES = (Site(4, 48, 48), Site(8, 48, 48))
 OPTIONS = SearchOptions(
-    allowed_filter="unfold,scale,fold,fc,relu,sigmoid,badd,bmul", num_primitive_range=(2, 9), max_weighted_ratio=1.0
+    allowed_filter="unfoldhw,scale,fold,fc,relu,sigmoid,badd,bmul",
+    num_primitive_range=(2, 9),
+    num_max_width_range=(2, 2),
+    max_weighted_ratio=1.0,
 )
 _WINDOW = "unfold(HW,k{},d{}) scale(0) fold(0.KHKW,avg)"
+
+
+class Target(NamedTuple):
+    """A known operator.
+
+    Attributes:
+        parts: linear ones, which may come in any order.
+        end: what follows them.
+        kernel_sizes: of the space.
+        dilated_sizes: of the space.
+    """
+
+    parts: tuple[str, ...]
+    end: str
+    kernel_sizes: tuple[int, ...]
+    dilated_sizes: tuple[int, ...]
+
+    @property
+    def options(self) -> SearchOptions:
+        """Of the space that it is looked for in."""
+        return replace(OPTIONS, kernel_sizes=self.kernel_sizes, dilated_sizes=self.dilated_sizes)
+
+
 TARGETS = {
-    "depthwise_separable": ((_WINDOW.format(3, 1), "fc(C)"), "output(1)"),
-    "large_kernel_attention": (
-        (_WINDOW.format(5, 1), _WINDOW.format(7, 3), "fc(C)"),
-        "push(0) mul(under->top) output(1)",
+    "depthwise_separable": Target((_WINDOW.format(3, 1), "fc(C)"), "output(1)", (3, 5), (1, 2)),
+    "large_kernel_attention": Target(
+        (_WINDOW.format(5, 1), _WINDOW.format(7, 3), "fc(C)"), "push(0) mul(under->top) output(1)", (5, 7), (1, 3)
     ),
 }
-"""Linear parts, which may come in any order, and the end."""
-CENTRE = 16
+CENTRE = 24
 CAP = {"random": 20_000}
 _COST_WEIGHT = 0.05
 DEFAULT_CAP = 10_000
@@ -217,8 +242,8 @@ class TargetEvaluator:
 
 def targets(space: SearchSpace, name: str) -> list[KernelGraph]:
     """The kernels of a target, one for each order of its linear parts."""
-    parts, end = TARGETS[name]
-    programs = [" ".join((*order, end)).split() for order in itertools.permutations(parts)]
+    target = TARGETS[name]
+    programs = [" ".join((*order, target.end)).split() for order in itertools.permutations(target.parts)]
     return [space.kernel(space.replay(program)) for program in programs]
 
 
@@ -236,7 +261,7 @@ class Run:
 def play(run: Run) -> dict[str, Any]:
     """Search until the target is found or the evaluations are used up."""
     torch.set_num_threads(1)
-    space, stopper, nowhere = SearchSpace(SITES, OPTIONS), Stopper(), Nowhere()
+    space, stopper, nowhere = SearchSpace(SITES, TARGETS[run.target].options), Stopper(), Nowhere()
     evaluator = TargetEvaluator(targets(space, run.target), stopper, hints=run.agent != "random")
     session = SearchSession(Parts(space, evaluator, Likeness(), nowhere, nowhere, stopper), run.cap, run.seed)
     agent_type = load_agent(run.agent)
@@ -310,7 +335,8 @@ def main() -> None:
             print(json.dumps(results[-1]), flush=True)
     results.sort(key=lambda result: (result["target"], result["agent"], result["seed"]))
     machine = {"python": platform.python_version(), "torch": torch.__version__, "canvas_rl": canvas_rl.__version__}
-    report = {"options": OPTIONS.to_json(), "targets": TARGETS, "machine": machine, "runs": results}
+    spaces = {name: {**target._asdict(), "options": target.options.to_json()} for name, target in TARGETS.items()}
+    report = {"sites": [str(site) for site in SITES], "targets": spaces, "machine": machine, "runs": results}
     given.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(table(results))
 

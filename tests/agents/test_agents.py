@@ -220,6 +220,17 @@ def test_imitation_makes_the_best_kernels_likelier(space):
     assert certainty(model.policy, steps) > 1.5 * before
 
 
+def test_a_population_that_finds_nothing_better_is_given_up(space):
+    def sizes(**options):
+        session = MemorySession(space, 8, value=lambda graph: 0.5)
+        run("genetic", session, population=8, kernels_per_generation=4, **options)
+        return [len(snapshot.state["population"]) for snapshot in session.snapshots]
+
+    assert sizes(patience=12) == [4, 8, 8, 8, 0, 4, 8, 8]
+    assert sizes(patience=0) == [4, *[8] * 7]
+    assert sizes(patience=12, objectives="pareto") == [4, *[8] * 7]
+
+
 @pytest.mark.parametrize(
     ("made_by", "options"), [("random", {}), ("ppo", {"policy": "mlp"}), ("ppo", {"hidden": (32,)})]
 )
@@ -251,6 +262,8 @@ def test_a_checkpoint_of_something_else_is_refused_in_one_sentence(space, made_b
         ("genetic", {"crossover": 1.5}),
         ("genetic", {"objectives": "speed"}),
         ("genetic", {"tournament": 0}),
+        ("genetic", {"crossover": 0.5, "climbing": 0.6}),
+        ("genetic", {"patience": -1}),
         ("mcts", {"widening": float("nan")}),
         ("evolution", {"edits": float("inf")}),
         ("ppo", {"ent_coef": float("nan")}),

@@ -45,3 +45,11 @@ def test_children_keep_the_beginning_of_one_parent_and_the_end_of_the_other(gene
     children = {genetics.grow(genetics.cross(one, other, rng), rng).program for _ in range(100)}
     assert ("conv(3x3,d1,C)", "relu", "fc(C)", "output(1)") in children
     assert ("conv(3x3,d1,C)", "relu", "tanh", "fc(C)", "output(1)") in children
+
+
+def test_neighbours_differ_in_one_gene_and_cover_all_of_them(genetics: Genetics) -> None:
+    rng = np.random.default_rng(4)
+    program = ("conv(3x3,d1,C)", "relu", "output(1)")
+    grown = {genetics.grow(genetics.neighbour(genetics.genome(program), rng), rng).program for _ in range(3000)}
+    for expected in (("fc(C)", *program[1:]), ("tanh", *program), ("conv(3x3,d1,C)", "relu", "tanh", "output(1)")):
+        assert expected in grown
