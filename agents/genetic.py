@@ -101,7 +101,7 @@ class GeneticAgent(BreedingAgent):
         self._stale = 0  # children since the population's best reward
         self._toolbox = base.Toolbox()
         self._toolbox.register("mate", self._genetics.cross)
-        self._toolbox.register("mutate", self._genetics.mutate, edits=self.config.edits)
+        self._toolbox.register("mutate", self._genetics.mutate, edits=self.config.edits, branches=True)
         pareto = self.config.objectives == "pareto"
         self._toolbox.register("select", tools.selNSGA2 if pareto else tools.selBest)
 

@@ -114,19 +114,21 @@ class Genetics:
         fullest = self._outputs[0]  # levels are alike where no size is free
         return fullest if action in self._outputs and space.is_legal(state, fullest) else -1
 
-    def mutate(self, genome: Genome, rng: np.random.Generator, edits: float = 1.0) -> Genome:
+    def mutate(self, genome: Genome, rng: np.random.Generator, edits: float = 1.0, branches: bool = False) -> Genome:
         """A genome with at least one edit.
 
         An edit, each kind as likely: puts in a gene of any kind, takes one out, replaces one by another of its family,
-        replaces one by any, draws the rest of the program anew, puts in a branch.
+        replaces one by any, draws the rest of the program anew, or puts in a branch.
 
         Args:
             genome: the parent.
             rng: draws the edits.
             edits: how many, on average (1 + a Poisson number).
+            branches: whether edits put in branches.
         """
+        kinds = 6 if branches and self._joins else 5
         for _ in range(1 + int(rng.poisson(max(edits - 1, 0.0)))):
-            genome = self._edited(genome, rng)
+            genome = self._edited(genome, rng, kinds)
         return genome
 
     def neighbour(self, genome: Genome, rng: np.random.Generator) -> Genome:
@@ -135,8 +137,8 @@ class Genetics:
         start, end = place // 2, (place + 1) // 2  # even places put in, odd ones replace; the output stays
         return (*genome[:start], Gene(_EVENLY, label=self._next(genome)), *genome[end:])
 
-    def _edited(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        kind, place = int(rng.integers(6 if self._joins else 5)), int(rng.integers(max(len(genome), 1)))
+    def _edited(self, genome: Genome, rng: np.random.Generator, kinds: int) -> Genome:
+        kind, place = int(rng.integers(kinds)), int(rng.integers(max(len(genome), 1)))
         if not genome or kind == 0:
             return (*genome[:place], Gene(label=self._next(genome)), *genome[place:])
         gene = genome[place]

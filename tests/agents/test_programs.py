@@ -26,7 +26,7 @@ def test_mutants_and_children_are_kernels_of_the_space(genetics: Genetics) -> No
     rng = np.random.default_rng(1)
     programs = [genetics.space.sample(rng).program for _ in range(20)]
     for one, other in itertools.pairwise(programs):
-        for genome in (genetics.mutate(genetics.genome(one), rng, 3.0), genetics.cross(one, other, rng)):
+        for genome in (genetics.mutate(genetics.genome(one), rng, 3.0, branches=True), genetics.cross(one, other, rng)):
             state = genetics.grow(genome, rng)
             assert state.done
             assert genetics.space.replay(state.program).program == state.program
@@ -35,7 +35,9 @@ def test_mutants_and_children_are_kernels_of_the_space(genetics: Genetics) -> No
 def test_one_edit_makes_a_gate(genetics: Genetics) -> None:
     rng = np.random.default_rng(2)
     program = ("conv(3x3,d1,C)", "relu", "output(1)")
-    mutants = {genetics.grow(genetics.mutate(genetics.genome(program), rng), rng).program for _ in range(600)}
+    mutants = {
+        genetics.grow(genetics.mutate(genetics.genome(program), rng, branches=True), rng).program for _ in range(600)
+    }
     assert ("conv(3x3,d1,C)", "relu", "push(0)", "mul(under->top)", "output(1)") in mutants
 
 
