@@ -77,19 +77,19 @@ class _Canonical:
         """Of all nodes, numbered from the output."""
         numbers: dict[int, int] = {}
         lines: list[str] = []
-
-        def visit(index: int) -> int:
-            if index not in numbers:
-                order: Sequence[int] = self._operands[index]
-                if self._symmetric(index):
-                    order = sorted(order, key=lambda i: self._digests[i])
-                operands = [visit(operand) for operand in order]
-                numbers[index] = len(numbers)
-                lines.append(json.dumps([self._labels[index], operands]))
-            return numbers[index]
-
-        visit(len(self._nodes) - 1)
+        self._visit(len(self._nodes) - 1, numbers, lines)
         return _digest(lines)
+
+    def _visit(self, index: int, numbers: dict[int, int], lines: list[str]) -> int:
+        """Number a node, its operands first, and describe it; the number."""
+        if index not in numbers:
+            order: Sequence[int] = self._operands[index]
+            if self._symmetric(index):
+                order = sorted(order, key=lambda i: self._digests[i])
+            operands = [self._visit(operand, numbers, lines) for operand in order]
+            numbers[index] = len(numbers)
+            lines.append(json.dumps([self._labels[index], operands]))
+        return numbers[index]
 
     def _ordered(self) -> list[Primitive]:
         """The primitives, those of each chain moved towards the input where nothing changes by it."""

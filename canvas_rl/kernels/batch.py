@@ -3,7 +3,7 @@
 import gc
 import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -17,7 +17,8 @@ from canvas_rl.symbolic.site import ReferenceConv, Site
 
 CHUNK = 25
 """Kernels that a process draws before it hands them over."""
-
+_AHEAD = 4
+"""Chunks for each worker that may be drawn before they are asked for."""
 
 Given = tuple[tuple[Site, ...], SearchOptions, Sequence[ReferenceConv | None] | None]
 """Sites, options and references of a search space."""
@@ -60,26 +61,41 @@ def _spread(space: SearchSpace, given: Given, seed: int, count: int, workers: in
     chunks = [range(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
     pool = ProcessPoolExecutor(workers - 1, multiprocessing.get_context("spawn"), partial(_start, given))
     try:
-        others = [pool.submit(_listed, seed, chunk) for chunk in chunks]
+        others: dict[int, Future[list[KernelGraph]]] = {}
         own: dict[int, list[KernelGraph]] = {}
-        for index, other in enumerate(others):
-            while index not in own and not other.done():
-                ahead = next((i for i in range(index, len(chunks)) if i not in own and others[i].cancel()), None)
-                if ahead is None:
+        for index in range(len(chunks)):
+            for ahead in range(index, min(index + _AHEAD * workers, len(chunks))):
+                if ahead not in others and ahead not in own:
+                    others[ahead] = pool.submit(_listed, seed, chunks[ahead])
+            while index not in own and not others[index].done():
+                ahead = next((i for i in sorted(others) if others[i].cancel()), -1)
+                if ahead < 0:
                     break
-                own[ahead] = list(_chunk(space, seed, chunks[ahead]))
-            yield from own.pop(index, None) or other.result()
+                del others[ahead]
+                own[ahead] = _drawn(space, seed, chunks[ahead])
+            yield from own.pop(index) if index in own else others.pop(index).result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _start(given: Given) -> None:
     _Drawn.space = SearchSpace(*given)
-    gc.freeze()  # what was imported stays: no collection has to look through it
+    gc.disable()  # kernels have no reference cycles
 
 
 def _listed(seed: int, indices: range) -> list[KernelGraph]:
     return list(_chunk(_Drawn.space, seed, indices))
+
+
+def _drawn(space: SearchSpace, seed: int, indices: range) -> list[KernelGraph]:
+    """A chunk, without looking for garbage meanwhile."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return list(_chunk(space, seed, indices))
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _chunk(space: SearchSpace, seed: int, indices: range) -> Iterator[KernelGraph]:

@@ -1,9 +1,13 @@
 """Drawing many kernels: the same with any number of workers."""
 
+import gc
+
+import numpy as np
 import pytest
 
 from canvas_rl import SearchOptions, sample_many
 from canvas_rl.errors import ConfigError, EmptySpaceError
+from canvas_rl.space import SearchSpace
 from canvas_rl.symbolic.site import Site
 
 SITES = (Site(16, 8, 8), Site(32, 6, 6))
@@ -27,3 +31,17 @@ def test_unusable_numbers_are_refused(change):
 def test_impossible_options_are_refused_before_any_worker_starts():
     with pytest.raises(EmptySpaceError):
         sample_many(1, options=SearchOptions(flops_budget=1e-9), workers=2)
+
+
+def test_drawing_leaves_no_reference_cycles() -> None:
+    space, rng = SearchSpace(SITES, OPTIONS), np.random.default_rng(0)
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            space.sample(rng)
+        assert gc.collect() == 0
+    finally:
+        if collecting:
+            gc.enable()
