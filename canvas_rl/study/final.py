@@ -36,7 +36,7 @@ def measure_network(entry: Entry, target: Target, config: LatencyConfig) -> Netw
         _settle_batch_norms(network, target.example)
         timing = network_latency(network, target.original, target.example, config)
     except Exception as error:  # anybody's network may raise anything, and the search's results must not be lost
-        logger.warning("with kernel %s %s", entry.graph.hash[:8], error)
+        logger.warning("kernel %s in the whole network: %s", entry.graph.hash[:8], error)
         return None
     return NetworkLatency(timing.latency_s, timing.reference_latency_s)
 
