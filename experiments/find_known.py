@@ -118,10 +118,10 @@ def traits(graph: KernelGraph) -> Traits:
     inputs = torch.randn(1, *site.shape)
     hollow = inputs.clone()
     hollow[:, :, CENTRE, CENTRE] = 0
-    jacobian = _jacobian(module, inputs)
-    patterns = _pattern(jacobian), _pattern(_jacobian(module, hollow))
+    output, jacobian = _jacobian(module, inputs)
+    patterns = _pattern(jacobian), _pattern(_jacobian(module, hollow)[1])
     with torch.no_grad():
-        output, twice, minus = module(inputs), module(2 * inputs), module(-inputs)
+        twice, minus = module(2 * inputs), module(-inputs)
         plain = module(inputs[:, :, :1, :1].expand_as(inputs))
     scale = output.abs().mean().clamp(min=1e-12)
     parity = float(torch.nn.functional.cosine_similarity(output.flatten(), minus.flatten(), dim=0))
@@ -139,14 +139,14 @@ def traits(graph: KernelGraph) -> Traits:
     )
 
 
-def _jacobian(module: torch.nn.Module, inputs: Tensor) -> Tensor:
-    """Of the output's channels at one pixel by all inputs, [channels, *inputs]."""
+def _jacobian(module: torch.nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """The output, and the Jacobian of its channels at one pixel by all inputs, [channels, *inputs]."""
     inputs = inputs.detach().requires_grad_()
     output, channels = module(inputs), inputs.shape[1]
     (found,) = torch.autograd.grad(
         output[0, :, CENTRE, CENTRE], inputs, torch.eye(channels), allow_unused=True, is_grads_batched=True
     )
-    return torch.zeros(channels, *inputs.shape[1:]) if found is None else found[:, 0]
+    return output.detach(), torch.zeros(channels, *inputs.shape[1:]) if found is None else found[:, 0]
 
 
 def _pattern(jacobian: Tensor) -> Tensor:

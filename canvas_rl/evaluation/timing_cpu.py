@@ -1,6 +1,5 @@
 """A stopwatch for CPUs."""
 
-import gc
 import math
 import resource
 import time
@@ -8,6 +7,7 @@ import time
 import torch
 
 from canvas_rl.evaluation.timing import Call, PairTiming, Rounds
+from canvas_rl.garbage import no_collections
 
 TARGET_NOISE = 0.005
 _BLOCK_S = 2e-4
@@ -25,9 +25,7 @@ def time_on_cpu(calls: tuple[Call, Call], example: torch.Tensor, time_cap_s: flo
     blocks = [_block_length(call, example) for call in calls]
     clean, disturbed = Rounds(), Rounds()
     start = time.perf_counter()
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with no_collections():
         while len(clean) + len(disturbed) < _MOST_ROUNDS:
             switches = _preemptions()
             seconds = [_time_block(call, example, block) for call, block in zip(calls, blocks, strict=True)]
@@ -35,9 +33,6 @@ def time_on_cpu(calls: tuple[Call, Call], example: torch.Tensor, time_cap_s: flo
             elapsed_s = time.perf_counter() - start
             if _enough(clean, elapsed_s, time_cap_s) or (len(disturbed) and elapsed_s > _PATIENCE * time_cap_s):
                 break
-    finally:
-        if collecting:
-            gc.enable()
     if len(clean) >= _FEWEST_ROUNDS or not len(disturbed):
         return clean.timing(TARGET_NOISE)
     return (clean + disturbed).timing(TARGET_NOISE, "the processor was busy with other work")

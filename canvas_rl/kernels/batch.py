@@ -10,6 +10,7 @@ import numpy as np
 
 from canvas_rl.config import SearchOptions
 from canvas_rl.errors import ConfigError
+from canvas_rl.garbage import no_collections
 from canvas_rl.ir import KernelGraph
 from canvas_rl.kernels.sampling import DEFAULT_SITES
 from canvas_rl.space import SearchSpace
@@ -72,7 +73,8 @@ def _spread(space: SearchSpace, given: Given, seed: int, count: int, workers: in
                 if ahead < 0:
                     break
                 del others[ahead]
-                own[ahead] = _drawn(space, seed, chunks[ahead])
+                with no_collections():
+                    own[ahead] = list(_chunk(space, seed, chunks[ahead]))
             yield from own.pop(index) if index in own else others.pop(index).result()
     finally:
         pool.shutdown(cancel_futures=True)
@@ -85,17 +87,6 @@ def _start(given: Given) -> None:
 
 def _listed(seed: int, indices: range) -> list[KernelGraph]:
     return list(_chunk(_Drawn.space, seed, indices))
-
-
-def _drawn(space: SearchSpace, seed: int, indices: range) -> list[KernelGraph]:
-    """A chunk, without looking for garbage meanwhile."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        return list(_chunk(space, seed, indices))
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _chunk(space: SearchSpace, seed: int, indices: range) -> Iterator[KernelGraph]:

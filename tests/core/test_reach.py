@@ -183,7 +183,8 @@ def test_what_is_left_out_as_senseless_is_documented(name):
 
 @pytest.mark.parametrize("families", ["unfoldh,fold", "unfoldhw,fold"])
 def test_a_space_of_unfold_and_fold_alone_is_not_empty(families):
-    small_space(Small(families, "2-D", {}))
+    space = small_space(Small(families, "2-D", {}))
+    assert space.can_start(space.widest())
 
 
 def test_the_product_of_a_fold_with_itself_is_reached():

@@ -7,6 +7,7 @@ import pytest
 
 from canvas_rl import SearchOptions, sample_many
 from canvas_rl.errors import ConfigError, EmptySpaceError
+from canvas_rl.garbage import no_collections
 from canvas_rl.space import SearchSpace
 from canvas_rl.symbolic.site import Site
 
@@ -35,13 +36,8 @@ def test_impossible_options_are_refused_before_any_worker_starts():
 
 def test_drawing_leaves_no_reference_cycles() -> None:
     space, rng = SearchSpace(SITES, OPTIONS), np.random.default_rng(0)
-    collecting = gc.isenabled()
     gc.collect()
-    gc.disable()
-    try:
+    with no_collections():
         for _ in range(20):
             space.sample(rng)
         assert gc.collect() == 0
-    finally:
-        if collecting:
-            gc.enable()

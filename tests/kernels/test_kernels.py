@@ -116,6 +116,7 @@ def test_models_without_or_with_one_spatial_dim_are_served(shape):
         kernel = canvas.sample(model, torch.randn(shape), **SHORT)
         canvas.replace(model, kernel.module)
         model(torch.randn(shape)).sum().backward()
+        assert any(weight.grad is not None for weight in model.parameters())
 
 
 def test_recorded_shapes_are_reused_without_an_example():

@@ -124,7 +124,8 @@ def test_the_saved_source_runs_without_canvas_rl(finished, tmp_path):
         "assert module(torch.randn(2, 16, 8, 8)).shape == (2, 16, 8, 8)\n"
         "assert not [name for name in sys.modules if name.startswith('canvas_rl')]\n"
     )
-    subprocess.run([sys.executable, "-P", "-c", code], check=True, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_tensorboard_shows_what_it_should(finished):
