@@ -16,6 +16,7 @@ from torch import Tensor
 
 from agents.history import Built, History
 from agents.imitation import Step, imitate_batch
+from agents.returning import Script, draw_script
 
 _GROWTH = 1.2
 _MOST_ENT_COEF = 1.0
@@ -32,6 +33,8 @@ class _Step:
     value: Tensor
     log_prob: Tensor
     mask: np.ndarray[Any, Any]
+    scripted: bool
+    """whether the action was given, so that PPO has nothing to learn from it"""
     reward: float = 0.0
 
 
@@ -43,15 +46,18 @@ class EpisodicPPO(MaskablePPO):
     rounds no episode is under way, and each round draws from generators seeded with (seed, round): the policy, the
     optimiser and the counters are therefore all there is to save.
 
-    Three things answer the collapse onto one kernel. What PPO sees of a reward is the share of the last kernels that
+    Four things answer the collapse onto one kernel. What PPO sees of a reward is the share of the last kernels that
     earned less (0 for a repeat), so that the best still differ from the good. The weight of the entropy grows by a
-    fifth each round while too many kernels are repeats, and shrinks back else. And the policy imitates the best kernels
-    so far, which are many different ones, with some minibatches of an update.
+    fifth each round while too many kernels are repeats, and shrinks back else. The policy imitates the best kernels
+    so far, which are many different ones, with some minibatches of an update. And some episodes return to one of the
+    best kernels: its first actions and another one are given, then the policy goes on.
 
     Args:
         history: remembers rewards and the best kernels.
         imitation_batches: minibatches of an update that imitate the best kernels.
         target_repeats: share of repeats above which the entropy's weight grows; 0 leaves the weight as it is.
+        returns: share of a round's episodes that return to one of the best kernels; the first never does.
+        family_of: the number of each action's family, [actions].
         kwargs: MaskablePPO's arguments.
     """
 
@@ -63,11 +69,19 @@ class EpisodicPPO(MaskablePPO):
     """Share of repeats in the last rounds: a moving average."""
 
     def __init__(
-        self, *args: Any, history: History, imitation_batches: int, target_repeats: float, **kwargs: Any
+        self,
+        *args: Any,
+        history: History,
+        imitation_batches: int,
+        target_repeats: float,
+        returns: float,
+        family_of: np.ndarray[Any, Any],
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.history = history
         self._imitation_batches, self._target_repeats = imitation_batches, target_repeats
+        self._returns, self._family_of = returns, family_of
         self._least_ent_coef = self.ent_coef
 
     def collect_rollouts(
@@ -114,7 +128,15 @@ class EpisodicPPO(MaskablePPO):
         set_random_seed(int(first))
         env.seed(int(second))
 
+    def _scripts(self, episodes: int) -> dict[int, Script]:
+        """How the episodes that return to one of the best kernels begin."""
+        rng = np.random.default_rng([self.seed or 0, self.rounds, 1])
+        programs = [[step.action for step in built.steps] for built in self.history.elite]
+        returning = np.flatnonzero(rng.random(episodes) < self._returns).tolist() if programs else []
+        return {index: draw_script(programs, self._family_of, rng) for index in returning if index}
+
     def _play(self, env: VecEnv) -> list[list[_Step]]:
+        scripts = self._scripts(env.num_envs)
         episodes: list[list[_Step]] = [[] for _ in range(env.num_envs)]
         observations = env.reset()
         waiting, over = np.zeros(env.num_envs, dtype=bool), False
@@ -125,10 +147,13 @@ class EpisodicPPO(MaskablePPO):
                 tensors = obs_as_tensor(before, self.device)
                 actions, values, log_probs = self.policy(tensors, action_masks=masks)
             chosen = actions.cpu().numpy()
+            given = {index: script.next(masks[index]) for index, script in scripts.items() if not waiting[index]}
+            given = {index: action for index, action in given.items() if action is not None}
+            chosen[list(given)] = list(given.values())
             observations, _, dones, infos = env.step(chosen)
             for index in np.flatnonzero(~waiting).tolist():
-                step = _Step(before[index], chosen[index], values[index], log_probs[index], masks[index])
-                episodes[index].append(step)
+                seen = before[index], chosen[index], values[index], log_probs[index], masks[index]
+                episodes[index].append(_Step(*seen, scripted=index in given))
             waiting = np.array([info.get("waiting", False) for info in infos])
             over = bool(dones.all())
         self._remember(episodes, infos)
@@ -147,6 +172,7 @@ class EpisodicPPO(MaskablePPO):
         self.repeats += _NEWEST * (share - self.repeats)
 
     def _fill(self, episodes: list[list[_Step]]) -> MaskableRolloutBuffer:
+        episodes = [[step for step in episode if not step.scripted] for episode in episodes]
         total = sum(len(episode) for episode in episodes)
         buffer = MaskableRolloutBuffer(
             total, self.observation_space, self.action_space, self.device, self.gae_lambda, self.gamma, n_envs=1

@@ -35,14 +35,15 @@ class GeneticConfig:
     crossover: float = 0.4
     """share of children with two parents"""
     climbing: float = 0.3
-    """share of children that differ from a parent in one gene, put in or replaced; the parent is the population's best,
-    or with objectives=pareto drawn as for the others, which are mutants"""
+    """share of children that differ from a parent in one gene; the parent is the population's best, or with
+    objectives=pareto drawn as for the others, which are mutants"""
     edits: float = 1.5
     """edits of a mutated child, on average"""
     tournament: int = 4
     """kernels drawn from the population, the best of which is a parent"""
-    patience: int = 800
-    """children without a better reward after which a new population is begun (0: never); not with objectives=pareto"""
+    patience: int = 1200
+    """children without a better reward after which a new population is begun (0: never); the second half of them differ
+    from the best in one gene. Not with objectives=pareto"""
 
     def __post_init__(self) -> None:
         require_positive(self, "population", "kernels_per_generation", "tournament", "edits")
@@ -113,7 +114,7 @@ class GeneticAgent(BreedingAgent):
         """Children join the population; the best survive."""
         new = [Individual(graph.program, self._values(outcome)) for graph, outcome in judged if not outcome.repeated]
         self._stale = self._stale + len(new) if self.full and not self._improves(new) else 0
-        if 0 < self.config.patience <= self._stale and self.config.objectives == "reward":
+        if self._gives_up():
             self._population, self._stale = [], 0
             return
         size = min(self.config.population, len(self._population) + len(new))
@@ -121,8 +122,16 @@ class GeneticAgent(BreedingAgent):
 
     def _improves(self, children: Sequence[Individual]) -> bool:
         """Whether one of them is better than the population's best."""
-        best = max(one.fitness.values for one in self._population)
+        best = self._best().fitness.values
         return any(child.fitness.values > best for child in children)
+
+    def _gives_up(self, times: int = 1) -> bool:
+        """Whether so many times the stale children would use up the patience."""
+        patience = self.config.patience if self.config.objectives == "reward" else 0
+        return bool(0 < patience <= times * self._stale)
+
+    def _best(self) -> Individual:
+        return max(self._population, key=lambda one: one.fitness.values)
 
     def state(self) -> dict[str, Any]:
         """The population, in order; how crowded a kernel is depends on others that did not survive."""
@@ -149,12 +158,14 @@ class GeneticAgent(BreedingAgent):
     def breed(self, rng: np.random.Generator) -> Genome:
         """A child of two parents, a neighbour of one, or a mutant."""
         parent, drawn = self._parent(rng), rng.random()
+        if self._gives_up(2):
+            return self._genetics.neighbour(self._genetics.genome(self._best().program), rng)
         if drawn < self.config.crossover:
             crossed: Genome = self._toolbox.mate(parent.program, self._parent(rng).program, rng)
             return crossed
         if drawn < self.config.crossover + self.config.climbing:
             if self.config.objectives == "reward":
-                parent = max(self._population, key=lambda one: one.fitness.values)
+                parent = self._best()
             return self._genetics.neighbour(self._genetics.genome(parent.program), rng)
         mutant: Genome = self._toolbox.mutate(self._genetics.genome(parent.program), rng)
         return mutant

@@ -61,6 +61,8 @@ class PPOConfig:
     """best kernels so far that the policy imitates"""
     imitation_batches: int = 1
     """minibatches of an update that imitate the best kernels so far (0: none)"""
+    returns: float = 0.25
+    """share of kernels whose construction begins with the first actions of one of the best and another one"""
     eval_every: int = 10
     """updates between two kernels built without exploration, to be logged (0: none)"""
     warm_start_epochs: int = 200
@@ -75,7 +77,7 @@ class PPOConfig:
             require_above(self, 0, "target_kl")
         if not self.hidden or min(self.hidden) < 1:
             raise ConfigError(f"hidden is {self.hidden}: expected widths of at least 1")
-        require_share(self, "gamma", "gae_lambda", "target_repeats")
+        require_share(self, "gamma", "gae_lambda", "target_repeats", "returns")
         if self.policy not in POLICIES:
             raise ConfigError(f"policy is {self.policy!r}: expected one of {', '.join(POLICIES)}")
 
@@ -105,7 +107,7 @@ class PPOAgent:
         steps: list[Step] = []
         for graph, outcome in session.warm_start:
             shown = demonstrations(session.space, graph.program, rng)
-            model.history.add(Built(graph.hash, outcome.reward, tuple(shown)))
+            model.history.add(Built(graph.hash, outcome.reward, tuple(shown[: len(graph.program)])))
             steps += shown
         if steps:
             config = self.config
@@ -141,6 +143,8 @@ class PPOAgent:
             history=History(config.elite_size),
             imitation_batches=config.imitation_batches,
             target_repeats=config.target_repeats,
+            returns=config.returns,
+            family_of=session.space.family_of,
         )
 
 

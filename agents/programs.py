@@ -132,10 +132,19 @@ class Genetics:
         return genome
 
     def neighbour(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """A genome with one gene put in or replaced: every place is as likely, and there every legal action."""
-        place = int(rng.integers(2 * len(genome) - 1))
-        start, end = place // 2, (place + 1) // 2  # even places put in, odd ones replace; the output stays
-        return (*genome[:start], Gene(_EVENLY, label=self._next(genome)), *genome[end:])
+        """A genome that differs in one gene, drawn evenly but for the last, which is the output.
+
+        As likely as each other: a gene is put in, taken out, replaced by any or replaced by one of its family; which
+        it becomes is drawn evenly among all legal actions.
+        """
+        kind, place = int(rng.integers(4)), int(rng.integers(max(len(genome) - 1, 1)))
+        if kind == 0:
+            return (*genome[:place], Gene(_EVENLY, label=self._next(genome)), *genome[place:])
+        if kind == 1:
+            return (*genome[:place], *genome[place + 1 :])
+        if kind == 2:
+            return (*genome[:place], replace(genome[place], action=_EVENLY, source=-1), *genome[place + 1 :])
+        return (*genome[:place], self._relative(genome[place]), *genome[place + 1 :])
 
     def _edited(self, genome: Genome, rng: np.random.Generator, kinds: int) -> Genome:
         kind, place = int(rng.integers(kinds)), int(rng.integers(max(len(genome), 1)))

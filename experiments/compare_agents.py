@@ -18,8 +18,7 @@ import math
 import multiprocessing
 import platform
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,17 +30,12 @@ import torch
 import canvas_rl
 from canvas_rl.errors import ConfigError
 from canvas_rl.evaluation.analytic import AnalyticEvaluator
-from canvas_rl.evaluation.measurement import Measurement
 from canvas_rl.kernels.sampling import DEFAULT_SITES
-from canvas_rl.registration import load_agent
 from canvas_rl.rewards import make_reward
-from canvas_rl.session import SearchOver
 from canvas_rl.space import SearchSpace
 from canvas_rl.study.front import hypervolume, objectives_of
-from canvas_rl.study.keeping import Nowhere
-from canvas_rl.study.session import Parts, SearchSession
-from canvas_rl.study.settings import agent_config, default_space
-from canvas_rl.study.stopping import Stopper
+from canvas_rl.study.settings import default_space
+from in_memory import Timed, search
 
 RESULTS = Path(__file__).parent / "results" / "compare_agents"
 CONTENDERS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -73,41 +67,13 @@ class Run:
         return RESULTS / f"{self.contender}-{self.evaluations}-{self.seed}.json"
 
 
-class Tracing(AnalyticEvaluator):
-    """The analytic evaluator; remembers every measurement and the time it took."""
-
-    def __init__(self, space: SearchSpace) -> None:
-        super().__init__(space.sites)
-        self.measurements: list[Measurement] = []
-        self.seconds = 0.0
-
-    def evaluate(
-        self, graphs: Sequence[Any], on_result: Callable[[Measurement], None] | None = None
-    ) -> list[Measurement]:
-        """Measurements in the order of `graphs`."""
-        started = time.perf_counter()
-        found = super().evaluate(graphs)
-        self.seconds += time.perf_counter() - started
-        self.measurements += found
-        if on_result is not None:
-            for measurement in found:
-                on_result(measurement)
-        return found
-
-
 def play(run: Run) -> dict[str, Any]:
     """Search, and return what there is to know of it, JSON-ready."""
     torch.set_num_threads(1)
     name, options = CONTENDERS[run.contender]
-    agent_type = load_agent(name)
     space = SearchSpace(DEFAULT_SITES, default_space())
-    evaluator, reward, nowhere = Tracing(space), make_reward(), Nowhere()
-    session = SearchSession(Parts(space, evaluator, reward, nowhere, nowhere, Stopper()), run.evaluations, run.seed)
-    started = time.perf_counter()
-    try:
-        agent_type(agent_config(agent_type.config_type, options)).run(session)
-    except SearchOver:
-        seconds = time.perf_counter() - started - evaluator.seconds
+    evaluator, reward = Timed(AnalyticEvaluator(space.sites)), make_reward()
+    session, seconds = search(name, options, space, evaluator, reward, run.evaluations, run.seed)
     best = session.archive.best
     points = [objectives_of(measurement, evaluator.reference) for measurement in evaluator.measurements]
     return {

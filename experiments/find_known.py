@@ -14,11 +14,12 @@ hash; the linear parts may come in any order). What it is told of a kernel is ho
   channel) and of outputs by channels (for each pixel); weight 1 each;
 - symmetries: how even the kernel is, its degree (log2 of the output's growth when the input is doubled), and whether it
   tells the pixels of a constant input apart; weight 1 each;
-- FLOPs, parameters, activation elements and the number of primitives; weight 0.05 each.
+- parameters, and the rank of the Jacobian as a matrix of rows by columns of the image (for each output and input
+  channel); weight 0.05 each;
+- FLOPs, activation elements and the number of primitives, where they are more than the target's; weight 0.05 each.
 
-Numbers of the second and last kind are compared by the smaller over the larger (1 is added to both), symmetries by
-exp(-|difference|). Random kernels need no such hints: a random search is played without them. Writes JSON under
-`experiments/results/`.
+Numbers are compared by the smaller over the larger (1 is added to both), symmetries by exp(-|difference|). Random
+kernels need no such hints: a random search is played without them. Writes JSON under `experiments/results/`.
 """
 
 import argparse
@@ -28,7 +29,6 @@ import math
 import multiprocessing
 import platform
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
@@ -44,14 +44,10 @@ from canvas_rl.config import SearchOptions
 from canvas_rl.errors import CanvasError
 from canvas_rl.evaluation.measurement import Measurement, Status
 from canvas_rl.ir import KernelGraph, static_cost
-from canvas_rl.registration import load_agent
-from canvas_rl.session import SearchOver
 from canvas_rl.space import SearchSpace
-from canvas_rl.study.keeping import Nowhere
-from canvas_rl.study.session import Parts, SearchSession
-from canvas_rl.study.settings import agent_config
 from canvas_rl.study.stopping import Stopper
 from canvas_rl.symbolic.site import Site
+from in_memory import Timed, search
 
 RESULTS = Path(__file__).parent / "results"
 SITES = (Site(4, 48, 48), Site(8, 48, 48))
@@ -93,7 +89,7 @@ TARGETS = {
 }
 CENTRE = 24
 CAP = {"random": 20_000}
-_COST_WEIGHT = 0.05
+_FINE_WEIGHT = 0.05
 DEFAULT_CAP = 10_000
 
 
@@ -103,11 +99,13 @@ class Traits(NamedTuple):
     patterns: tuple[Tensor, Tensor]
     """which inputs the output's channels at one pixel depend on; the same where that pixel of the input is 0"""
     structure: tuple[float, ...]
-    """height and width of the first pattern, ranks of its Jacobian"""
+    """height and width of the first pattern, ranks of its Jacobian as outputs by pixels and as outputs by channels"""
     symmetries: tuple[float, ...]
     """from 0 to 1: how even the kernel is, whether it tells pixels of a constant input apart; its degree"""
+    details: tuple[float, ...]
+    """parameters, rank of the Jacobian as rows by columns"""
     costs: tuple[float, ...]
-    """FLOPs, parameters, activation elements, primitives"""
+    """FLOPs, activation elements, primitives"""
 
 
 def traits(graph: KernelGraph) -> Traits:
@@ -135,7 +133,8 @@ def traits(graph: KernelGraph) -> Traits:
         patterns,
         structure=(*extents, *ranks),
         symmetries=((1 + parity) / 2, changes, degree),
-        costs=(cost.flops, cost.params, cost.activation, graph.primitive_count),
+        details=(cost.params, _rank(jacobian.flatten(0, 1))),
+        costs=(cost.flops, cost.activation, graph.primitive_count),
     )
 
 
@@ -168,16 +167,17 @@ def _rank(matrices: Tensor) -> float:
 
 
 def likeness(one: Traits, other: Traits) -> float:
-    """How alike two kernels are, from 0 to 1."""
+    """How alike a kernel is to another, from 0 to 1; it may cost less."""
     overlaps = [
         int((a & b).sum()) / max(int((a | b).sum()), 1) for a, b in zip(one.patterns, other.patterns, strict=True)
     ]
-    structure, costs = (
+    structure, details = (
         [min(a + 1, b + 1) / max(a + 1, b + 1) for a, b in zip(ours, theirs, strict=True)]
-        for ours, theirs in ((one.structure, other.structure), (one.costs, other.costs))
+        for ours, theirs in ((one.structure, other.structure), (one.details, other.details))
     )
+    costs = [min(1.0, (b + 1) / (a + 1)) for a, b in zip(one.costs, other.costs, strict=True)]
     symmetries = [math.exp(-abs(a - b)) for a, b in zip(one.symmetries, other.symmetries, strict=True)]
-    parts = ((2, overlaps), (1, structure), (1, symmetries), (_COST_WEIGHT, costs))
+    parts = ((2, overlaps), (1, structure), (1, symmetries), (_FINE_WEIGHT, details), (_FINE_WEIGHT, costs))
     return sum(weight * sum(part) for weight, part in parts) / sum(weight * len(part) for weight, part in parts)
 
 
@@ -201,20 +201,18 @@ class TargetEvaluator:
     """Compares kernels with a target; ends the search once the target itself comes."""
 
     fingerprint = "likeness to a known operator"
+    reference = Measurement("reference", Status.OK, quality=1.0, speedup=1.0)
 
     def __init__(self, targets: Sequence[KernelGraph], stopper: Stopper, hints: bool) -> None:
         self._targets, self._stopper = {target.hash for target in targets}, stopper
         self._traits = traits(targets[0]) if hints else None
-        self.reference = Measurement("reference", Status.OK, quality=1.0, speedup=1.0)
-        self.count, self.found_after, self.seconds = 0, 0, 0.0
+        self.count, self.found_after = 0, 0
 
     def evaluate(
         self, graphs: Sequence[Any], on_result: Callable[[Measurement], None] | None = None
     ) -> list[Measurement]:
         """Measurements in the order of `graphs`."""
-        started = time.perf_counter()
         results = [self._measure(graph) for graph in graphs]
-        self.seconds += time.perf_counter() - started
         if on_result is not None:
             for result in results:
                 on_result(result)
@@ -261,24 +259,19 @@ class Run:
 def play(run: Run) -> dict[str, Any]:
     """Search until the target is found or the evaluations are used up."""
     torch.set_num_threads(1)
-    space, stopper, nowhere = SearchSpace(SITES, TARGETS[run.target].options), Stopper(), Nowhere()
-    evaluator = TargetEvaluator(targets(space, run.target), stopper, hints=run.agent != "random")
-    session = SearchSession(Parts(space, evaluator, Likeness(), nowhere, nowhere, stopper), run.cap, run.seed)
-    agent_type = load_agent(run.agent)
-    started = time.perf_counter()
-    try:
-        agent_type(agent_config(agent_type.config_type, run.options)).run(session)
-    except SearchOver:
-        seconds = time.perf_counter() - started
+    space, stopper = SearchSpace(SITES, TARGETS[run.target].options), Stopper()
+    judge = TargetEvaluator(targets(space, run.target), stopper, hints=run.agent != "random")
+    timed = Timed(judge)
+    session, seconds = search(run.agent, run.options, space, timed, Likeness(), run.cap, run.seed, stopper)
     best = session.archive.best
     return {
         **asdict(run),
-        "found_after": evaluator.found_after or None,
-        "evaluations": evaluator.count,
+        "found_after": judge.found_after or None,
+        "evaluations": judge.count,
         "best_likeness": best and round(best.reward, 4),
         "best_program": best and list(best.graph.program),
-        "seconds": round(seconds),
-        "evaluation_seconds": round(evaluator.seconds),
+        "own_seconds": round(seconds),
+        "evaluation_seconds": round(timed.seconds),
     }
 
 
