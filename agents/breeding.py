@@ -10,7 +10,7 @@ from agents.programs import Genetics, Genome
 from canvas_rl.ir import KernelGraph
 from canvas_rl.session import Session
 
-_TRIES = 20
+_TRIES = 50
 
 
 class BreedingAgent(AskTellAgent):
@@ -29,10 +29,14 @@ class BreedingAgent(AskTellAgent):
     def breed(self, rng: np.random.Generator) -> Genome:
         """The genome of a child."""
 
+    def exhausted(self) -> None:
+        """Hear that no new child is found."""
+
     def propose(self, rng: np.random.Generator, asked: Sequence[KernelGraph]) -> KernelGraph:
         """A child that was not asked for before; a random kernel while the population grows, or if none is found."""
         for _ in range(_TRIES if self.full else 0):
             child = self.space.kernel(self._genetics.grow(self.breed(rng), rng))
             if self.is_new(child, asked):
                 return child
+        self.exhausted()
         return self.sample(rng, asked)

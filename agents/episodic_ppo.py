@@ -16,7 +16,7 @@ from torch import Tensor
 
 from agents.history import Built, History
 from agents.imitation import Step, imitate_batch
-from agents.returning import Script, draw_script
+from agents.local_search import Neighbours
 
 _GROWTH = 1.2
 _MOST_ENT_COEF = 1.0
@@ -33,8 +33,8 @@ class _Step:
     value: Tensor
     log_prob: Tensor
     mask: np.ndarray[Any, Any]
-    scripted: bool
-    """whether the action was given, so that PPO has nothing to learn from it"""
+    given: bool
+    """whether the policy had no choice, so that PPO has nothing to learn from the step"""
     reward: float = 0.0
 
 
@@ -49,15 +49,15 @@ class EpisodicPPO(MaskablePPO):
     Four things answer the collapse onto one kernel. What PPO sees of a reward is the share of the last kernels that
     earned less (0 for a repeat), so that the best still differ from the good. The weight of the entropy grows by a
     fifth each round while too many kernels are repeats, and shrinks back else. The policy imitates the best kernels
-    so far, which are many different ones, with some minibatches of an update. And some episodes return to one of the
-    best kernels: its first actions and another one are given, then the policy goes on.
+    so far, which are many different ones, with some minibatches of an update. And some of a round's programs are not
+    its own but neighbours of the best kernels, from which it learns only if they become some of the best.
 
     Args:
         history: remembers rewards and the best kernels.
         imitation_batches: minibatches of an update that imitate the best kernels.
         target_repeats: share of repeats above which the entropy's weight grows; 0 leaves the weight as it is.
-        returns: share of a round's episodes that return to one of the best kernels; the first never does.
-        family_of: the number of each action's family, [actions].
+        neighbours: where programs of neighbours come from.
+        climbing: share of a round's programs that are neighbours; the first never is.
         kwargs: MaskablePPO's arguments.
     """
 
@@ -74,14 +74,14 @@ class EpisodicPPO(MaskablePPO):
         history: History,
         imitation_batches: int,
         target_repeats: float,
-        returns: float,
-        family_of: np.ndarray[Any, Any],
+        neighbours: Neighbours,
+        climbing: float,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.history = history
         self._imitation_batches, self._target_repeats = imitation_batches, target_repeats
-        self._returns, self._family_of = returns, family_of
+        self._neighbours, self._climbing = neighbours, climbing
         self._least_ent_coef = self.ent_coef
 
     def collect_rollouts(
@@ -128,15 +128,16 @@ class EpisodicPPO(MaskablePPO):
         set_random_seed(int(first))
         env.seed(int(second))
 
-    def _scripts(self, episodes: int) -> dict[int, Script]:
-        """How the episodes that return to one of the best kernels begin."""
+    def _given(self, env: VecEnv) -> list[list[int]]:
+        """For each environment the actions of a neighbour, the last first; none where the policy plays."""
         rng = np.random.default_rng([self.seed or 0, self.rounds, 1])
-        programs = [[step.action for step in built.steps] for built in self.history.elite]
-        returning = np.flatnonzero(rng.random(episodes) < self._returns).tolist() if programs else []
-        return {index: draw_script(programs, self._family_of, rng) for index in returning if index}
+        drawn = [index > 0 and rng.random() < self._climbing for index in range(env.num_envs)]
+        programs = [self._neighbours.draw(rng) if climbs else () for climbs in drawn]
+        env.set_options([{"limits": "widest"} if program else {} for program in programs])
+        return [list(reversed(program)) for program in programs]
 
     def _play(self, env: VecEnv) -> list[list[_Step]]:
-        scripts = self._scripts(env.num_envs)
+        given = self._given(env)
         episodes: list[list[_Step]] = [[] for _ in range(env.num_envs)]
         observations = env.reset()
         waiting, over = np.zeros(env.num_envs, dtype=bool), False
@@ -147,13 +148,12 @@ class EpisodicPPO(MaskablePPO):
                 tensors = obs_as_tensor(before, self.device)
                 actions, values, log_probs = self.policy(tensors, action_masks=masks)
             chosen = actions.cpu().numpy()
-            given = {index: script.next(masks[index]) for index, script in scripts.items() if not waiting[index]}
-            given = {index: action for index, action in given.items() if action is not None}
-            chosen[list(given)] = list(given.values())
+            left = [bool(rest) for rest in given]
+            chosen[left] = [rest.pop() for rest in given if rest]
             observations, _, dones, infos = env.step(chosen)
             for index in np.flatnonzero(~waiting).tolist():
                 seen = before[index], chosen[index], values[index], log_probs[index], masks[index]
-                episodes[index].append(_Step(*seen, scripted=index in given))
+                episodes[index].append(_Step(*seen, given=left[index]))
             waiting = np.array([info.get("waiting", False) for info in infos])
             over = bool(dones.all())
         self._remember(episodes, infos)
@@ -172,7 +172,7 @@ class EpisodicPPO(MaskablePPO):
         self.repeats += _NEWEST * (share - self.repeats)
 
     def _fill(self, episodes: list[list[_Step]]) -> MaskableRolloutBuffer:
-        episodes = [[step for step in episode if not step.scripted] for episode in episodes]
+        episodes = [[step for step in episode if not step.given] for episode in episodes]
         total = sum(len(episode) for episode in episodes)
         buffer = MaskableRolloutBuffer(
             total, self.observation_space, self.action_space, self.device, self.gae_lambda, self.gamma, n_envs=1

@@ -41,9 +41,9 @@ class GeneticConfig:
     """edits of a mutated child, on average"""
     tournament: int = 4
     """kernels drawn from the population, the best of which is a parent"""
-    patience: int = 1200
-    """children without a better reward after which a new population is begun (0: never); the second half of them differ
-    from the best in one gene. Not with objectives=pareto"""
+    patience: int = 500
+    """children without a better reward after which all differ in one gene from the best; once no new one of these is
+    found, a new population is begun (0: never). Not with objectives=pareto"""
 
     def __post_init__(self) -> None:
         require_positive(self, "population", "kernels_per_generation", "tournament", "edits")
@@ -114,9 +114,6 @@ class GeneticAgent(BreedingAgent):
         """Children join the population; the best survive."""
         new = [Individual(graph.program, self._values(outcome)) for graph, outcome in judged if not outcome.repeated]
         self._stale = self._stale + len(new) if self.full and not self._improves(new) else 0
-        if self._gives_up():
-            self._population, self._stale = [], 0
-            return
         size = min(self.config.population, len(self._population) + len(new))
         self._population = list(self._toolbox.select(self._population + new, size))
 
@@ -125,10 +122,15 @@ class GeneticAgent(BreedingAgent):
         best = self._best().fitness.values
         return any(child.fitness.values > best for child in children)
 
-    def _gives_up(self, times: int = 1) -> bool:
-        """Whether so many times the stale children would use up the patience."""
+    @property
+    def _stuck(self) -> bool:
         patience = self.config.patience if self.config.objectives == "reward" else 0
-        return bool(0 < patience <= times * self._stale)
+        return bool(0 < patience <= self._stale)
+
+    def exhausted(self) -> None:
+        """All neighbours of the best are known: begin anew."""
+        if self._stuck:
+            self._population, self._stale = [], 0
 
     def _best(self) -> Individual:
         return max(self._population, key=lambda one: one.fitness.values)
@@ -158,7 +160,7 @@ class GeneticAgent(BreedingAgent):
     def breed(self, rng: np.random.Generator) -> Genome:
         """A child of two parents, a neighbour of one, or a mutant."""
         parent, drawn = self._parent(rng), rng.random()
-        if self._gives_up(2):
+        if self._stuck:
             return self._genetics.neighbour(self._genetics.genome(self._best().program), rng)
         if drawn < self.config.crossover:
             crossed: Genome = self._toolbox.mate(parent.program, self._parent(rng).program, rng)

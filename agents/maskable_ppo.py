@@ -13,6 +13,7 @@ from agents.episodic_ppo import EpisodicPPO
 from agents.greedy import GreedyEvaluation
 from agents.history import Built, History
 from agents.imitation import Step, certainty, demonstrations, imitate
+from agents.local_search import Neighbours
 from agents.options import require_above, require_not_negative, require_positive, require_share
 from agents.policy import FamilyFirstPolicy
 from agents.program_policy import ProgramPolicy
@@ -61,8 +62,8 @@ class PPOConfig:
     """best kernels so far that the policy imitates"""
     imitation_batches: int = 1
     """minibatches of an update that imitate the best kernels so far (0: none)"""
-    returns: float = 0.25
-    """share of kernels whose construction begins with the first actions of one of the best and another one"""
+    climbing: float = 0.4
+    """share of kernels that the policy does not build: they differ in one action from one of the best"""
     eval_every: int = 10
     """updates between two kernels built without exploration, to be logged (0: none)"""
     warm_start_epochs: int = 200
@@ -77,7 +78,7 @@ class PPOConfig:
             require_above(self, 0, "target_kl")
         if not self.hidden or min(self.hidden) < 1:
             raise ConfigError(f"hidden is {self.hidden}: expected widths of at least 1")
-        require_share(self, "gamma", "gae_lambda", "target_repeats", "returns")
+        require_share(self, "gamma", "gae_lambda", "target_repeats", "climbing")
         if self.policy not in POLICIES:
             raise ConfigError(f"policy is {self.policy!r}: expected one of {', '.join(POLICIES)}")
 
@@ -115,7 +116,7 @@ class PPOAgent:
             session.log("warm_start/step_probability", certainty(model.policy, steps))
 
     def _build(self, session: Session) -> EpisodicPPO:
-        config = self.config
+        config, history = self.config, History(self.config.elite_size)
         makers = [
             lambda: KernelConstructionEnv(space=session.space, defer=True, length="at_most")
         ] * config.kernels_per_update
@@ -140,11 +141,11 @@ class PPOAgent:
             },
             seed=session.seed,
             device="cpu",
-            history=History(config.elite_size),
+            history=history,
             imitation_batches=config.imitation_batches,
             target_repeats=config.target_repeats,
-            returns=config.returns,
-            family_of=session.space.family_of,
+            neighbours=Neighbours(session.space, history),
+            climbing=config.climbing,
         )
 
 

@@ -15,7 +15,7 @@ from canvas_rl.errors import ConfigError, IllegalActionError
 from canvas_rl.evaluation.analytic import AnalyticEvaluator
 from canvas_rl.rewards import Reward, make_reward
 from canvas_rl.session import plain_judge
-from canvas_rl.space import SearchSpace
+from canvas_rl.space import Limits, SearchSpace
 from canvas_rl.symbolic.site import Site
 from envs.observation import ObservationEncoder, Vector
 
@@ -48,8 +48,8 @@ class KernelConstructionEnv(gymnasium.Env[Vector, np.int64]):
     `reward_range`. By default `mnasnet` on the `AnalyticEvaluator`, which estimates and runs nothing.
 
     ## Starting state
-    The stack holds the kernel's input. The limits of the kernel (width, whether it needs a BMM, and its length with
-    `exact_length`) are drawn from the options' ranges.
+    The stack holds the kernel's input. The limits of the kernel (width, whether it needs a BMM, and its length, as
+    `length` says) are drawn from the options' ranges; `reset(options={"limits": "widest"})` takes the widest instead.
 
     ## Episode end
     Terminated by Output, with the finished kernel in `info["kernel"]` and its measurement in `info["measurement"]`; or
@@ -105,14 +105,23 @@ class KernelConstructionEnv(gymnasium.Env[Vector, np.int64]):
         self._mask: Mask | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Vector, dict[str, Any]]:
-        """Start an empty kernel under freshly drawn limits."""
+        """Start an empty kernel under freshly drawn limits, or the widest.
+
+        Raises:
+            ConfigError: `options` are not `{"limits": "widest"}` or nothing.
+        """
         super().reset(seed=seed)
+        if options not in (None, {}, {"limits": "widest"}):
+            raise ConfigError(f"the options of reset are {options!r}: expected {{'limits': 'widest'}} or none")
+        self._state = self.space.start(self.space.widest() if options else self._draw_limits())
+        self._mask = None
+        return self._encoder.encode(self._state), {"action_mask": self.action_masks()}
+
+    def _draw_limits(self) -> Limits:
         limits = self.space.draw_limits(self.np_random, exact_length=self._length != "free")
         if self._length == "at_most":
             limits = replace(limits, min_primitives=self.space.options.num_primitive_range[0])
-        self._state = self.space.start(limits)
-        self._mask = None
-        return self._encoder.encode(self._state), {"action_mask": self.action_masks()}
+        return limits
 
     def step(self, action: Any) -> tuple[Vector, float, bool, bool, dict[str, Any]]:
         """Apply an action.

@@ -73,8 +73,9 @@ class _Candidate:
 class KernelEvaluator:
     """Judges kernels on this machine: the Evaluator of real searches.
 
-    Kernels are taken in chunks. All of a chunk pass static cost, gates and proxy training, side by side in as many
-    workers as there are; then those that are left are timed one at a time, so that nothing else runs meanwhile.
+    Kernels are taken in chunks. All of a chunk pass static cost, gates and proxy training, and are compiled if they are
+    to be, side by side in several workers; then those that are left are timed one at a time, so that nothing else runs
+    meanwhile.
 
     Args:
         sites: where latency is measured and cost counted: the placeholders of the user's model. Equal sites are
@@ -112,7 +113,8 @@ class KernelEvaluator:
         self._store = store
         self._loader = loader
         self._seen: dict[str, Measurement] = {}
-        self._pool = WorkerPool(self.config.worker_count, _worker_settings(self.config))
+        count = max(self.config.worker_count, self.config.compiler_count)
+        self._pool = WorkerPool(count, _worker_settings(self.config))
 
     def __enter__(self) -> "KernelEvaluator":
         return self
@@ -168,7 +170,8 @@ class KernelEvaluator:
             for name, graph in fresh.items()
             if name not in stored
         ]
-        for chunk in _chunks(unknown, _KERNELS_PER_WORKER * self.config.worker_count):
+        workers = max(self.config.worker_count, self.config.compiler_count)
+        for chunk in _chunks(unknown, _KERNELS_PER_WORKER * workers):
             self._measure(chunk, on_result)
         return [self._seen[graph.hash] for graph in graphs]
 
@@ -192,7 +195,9 @@ class KernelEvaluator:
     def _measure(self, candidates: list[_Candidate], on_result: Callback | None) -> list[Measurement]:
         for candidate in candidates:
             self._count(candidate)
-        self._run(jobs.CHECK, [item for item in candidates if item.outcome.status is Status.OK], None, _take_accuracies)
+        self._run(jobs.CHECK, _alive(candidates), self.config.worker_count, _take_accuracies)
+        if self.config.compiler_count:
+            self._run(jobs.COMPILE, _alive(candidates), self.config.compiler_count, lambda _: None)
         measurements = {
             item.name: self._conclude(item, on_result) for item in candidates if item.outcome.status is not Status.OK
         }
@@ -201,7 +206,7 @@ class KernelEvaluator:
             _take_timings(item, self._places)
             measurements[item.name] = self._conclude(item, on_result)
 
-        self._run(jobs.TIME, [item for item in candidates if item.outcome.status is Status.OK], 1, take_timings)
+        self._run(jobs.TIME, _alive(candidates), 1, take_timings)
         return [measurements[item.name] for item in candidates]
 
     def _count(self, candidate: _Candidate) -> None:
@@ -278,6 +283,10 @@ def _worker_settings(config: EvaluationConfig) -> WorkerSettings:
     # torch.optim imports torch._dynamo, which takes seconds.
     compiler = ("torch._dynamo",) if config.proxy is not None or latency.mode == "compile" else ()
     return WorkerSettings(latency.threads, config.memory_limit, latency.device == "cpu", preload=compiler)
+
+
+def _alive(candidates: list[_Candidate]) -> list[_Candidate]:
+    return [item for item in candidates if item.outcome.status is Status.OK]
 
 
 def _take_accuracies(candidate: _Candidate) -> None:

@@ -1,7 +1,8 @@
 """What workers are asked to do. Payloads and results are plain data, so that nothing of a kernel crosses over."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -10,15 +11,16 @@ import torch
 from canvas_rl.evaluation.environment import describe_environment
 from canvas_rl.evaluation.floor import Floor, calibrate
 from canvas_rl.evaluation.gates import check_gates
-from canvas_rl.evaluation.latency import LatencyConfig, measure_pair
+from canvas_rl.evaluation.latency import LatencyConfig, compile_ahead, measure_pair, prepare
 from canvas_rl.evaluation.measurement import Rejection, Status
 from canvas_rl.evaluation.proxy import ProxyConfig, ProxyResult, proxy_sites, train_proxy
 from canvas_rl.evaluation.settings import load_proxy_data
 from canvas_rl.evaluation.subject import Place, Subject, load_subject, reference_module
-from canvas_rl.evaluation.timing import PairTiming
+from canvas_rl.evaluation.timing import PairTiming, Timed
 from canvas_rl.symbolic.site import Site
 
 CHECK = "canvas_rl.evaluation.jobs:check"
+COMPILE = "canvas_rl.evaluation.jobs:compile_sites"
 TIME = "canvas_rl.evaluation.jobs:time_sites"
 TRAIN = "canvas_rl.evaluation.jobs:train"
 
@@ -48,6 +50,17 @@ def train(payload: Payload, cache: Cache) -> Payload:
     return _accuracies(result) | {"weights": weights}
 
 
+def compile_sites(payload: Payload, _: Cache) -> Payload:
+    """Compile the kernel for every different place, so that timing finds it in the compiler's cache on disk."""
+    config = LatencyConfig.from_json(payload["latency"])
+    subject = load_subject(payload["subject"])
+    torch.manual_seed(payload["seed"])
+    for place in dict.fromkeys(_places(payload)):
+        with _at(place.site, "compiling"):
+            compile_ahead(subject.at(place).build(place.site), place.site.shape, config)
+    return {}
+
+
 def time_sites(payload: Payload, cache: Cache) -> Payload:
     """Latency at every different place, beside the reference's. Nothing else may run on the device meanwhile."""
     config = LatencyConfig.from_json(payload["latency"])
@@ -56,16 +69,27 @@ def time_sites(payload: Payload, cache: Cache) -> Payload:
     floor = _floor(config, cache)
     timings = []
     for place in dict.fromkeys(_places(payload)):
-        timing = _time_place(subject.at(place), place, config, payload["seed"])
+        with _at(place.site, "timing"):
+            module = subject.at(place).build(place.site)
+            timing = measure_pair(module, _reference(place, config, cache), place.site.shape, config, payload["seed"])
         _check_floor(timing, subject.at(place), place.site, config, floor)
         timings.append({"place": place.to_json(), **asdict(timing)})
     return {"timings": timings, "environment": describe_environment(config)}
 
 
-def _time_place(subject: Subject, place: Place, config: LatencyConfig, seed: int) -> PairTiming:
-    site = place.site
+def _reference(place: Place, config: LatencyConfig, cache: Cache) -> Timed:
+    """What is replaced, compiled once in a worker."""
+    prepared: dict[tuple[Place, LatencyConfig], Timed] = cache.setdefault("references", {})
+    if (place, config) not in prepared:
+        prepared[place, config] = prepare(reference_module(*place), config)
+    return prepared[place, config]
+
+
+@contextmanager
+def _at(site: Site, doing: str) -> Iterator[None]:
+    """Name the site in what goes wrong there."""
     try:
-        return measure_pair(subject.build(site), reference_module(*place), site.shape, config, seed)
+        yield
     except Rejection as rejection:
         raise Rejection(rejection.status, f"at site {site} {rejection.message}") from rejection
     except (MemoryError, torch.OutOfMemoryError):
@@ -73,7 +97,7 @@ def _time_place(subject: Subject, place: Place, config: LatencyConfig, seed: int
     except Exception as error:
         if is_out_of_memory(error) or is_poisoned(error):
             raise
-        raise Rejection(Status.LATENCY_FAILED, f"timing at site {site} raised {shorten(error)}") from error
+        raise Rejection(Status.LATENCY_FAILED, f"{doing} at site {site} raised {shorten(error)}") from error
 
 
 def _check_floor(timing: PairTiming, subject: Subject, site: Site, config: LatencyConfig, floor: Floor) -> None:

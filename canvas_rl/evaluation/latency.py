@@ -12,9 +12,9 @@ from torch import nn
 from canvas_rl.config import known_options
 from canvas_rl.errors import ConfigError, EvaluationError
 from canvas_rl.evaluation.measurement import Rejection, Status
-from canvas_rl.evaluation.timing import Call, PairTiming
+from canvas_rl.evaluation.timing import Call, PairTiming, Timed
 from canvas_rl.evaluation.timing_cpu import time_on_cpu
-from canvas_rl.evaluation.timing_cuda import Timed, time_on_cuda
+from canvas_rl.evaluation.timing_cuda import time_on_cuda
 
 _CHOICES = {
     "device": ("cpu", "cuda"),
@@ -95,10 +95,24 @@ class LatencyConfig:
         return cls(**known_options(cls, data, "latency"))
 
 
+def prepare(module: nn.Module, config: LatencyConfig) -> Timed:
+    """A copy of a module, on its device and compiled as configured; `measure_pair` takes such references many times."""
+    with _inference(config):
+        prepared = _prepare_module(module, config)
+        return Timed(_compiled(prepared, config), prepared)
+
+
 def measure_pair(
-    candidate: nn.Module, reference: nn.Module, shape: tuple[int, ...], config: LatencyConfig, seed: int = 0
+    candidate: nn.Module, reference: nn.Module | Timed, shape: tuple[int, ...], config: LatencyConfig, seed: int = 0
 ) -> PairTiming:
     """Latency of two modules on inputs of `shape` (one sample), timed in turn in this process.
+
+    Args:
+        candidate: the kernel; it is copied, never changed.
+        reference: what it replaces: a module, which is copied, or a prepared one, which need not be compiled again.
+        shape: of one sample.
+        config: how to measure.
+        seed: of the input.
 
     Raises:
         Rejection: a module can't be compiled, or the candidate's output is not finite or is wrong after timing.
@@ -106,6 +120,16 @@ def measure_pair(
     generator = torch.Generator().manual_seed(seed)
     example = _prepare_input(torch.randn(config.batch_size, *shape, generator=generator), config)
     return _measure(candidate, reference, example, config)
+
+
+def compile_ahead(candidate: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> None:
+    """Compile a module for inputs of `shape` (one sample) and run it, so that the compiler's cache on disk has it.
+
+    `measure_pair` with this config then compiles in a fraction of the time, in any process of this user.
+    """
+    example = _prepare_input(torch.randn(config.batch_size, *shape), config)
+    with _inference(config):
+        prepare(candidate, config).call(example)
 
 
 def network_latency(
@@ -132,18 +156,19 @@ def network_latency(
         ) from rejection
 
 
-def _measure(candidate: nn.Module, reference: nn.Module, example: torch.Tensor, config: LatencyConfig) -> PairTiming:
+def _measure(
+    candidate: nn.Module, reference: nn.Module | Timed, example: torch.Tensor, config: LatencyConfig
+) -> PairTiming:
+    own = prepare(candidate, config)
+    other = reference if isinstance(reference, Timed) else prepare(reference, config)
     with _inference(config):
-        modules = [_prepare_module(module, config) for module in (candidate, reference)]
-        pristine = copy.deepcopy(modules[0])
+        pristine = copy.deepcopy(own.module)
         if not bool(torch.isfinite(pristine(example)).all()):
             raise Rejection(Status.NOT_FINITE, f"the output in {config.dtype} is not finite")
-        calls = (_compiled(modules[0], config), _compiled(modules[1], config))
         if config.device == "cuda":
-            pair = Timed(calls[0], modules[0]), Timed(calls[1], modules[1])
-            timing, timed = time_on_cuda(pair, example, config.cap_s, config.cold_cache)
+            timing, timed = time_on_cuda((own, other), example, config.cap_s, config.cold_cache)
         else:
-            timing, timed = time_on_cpu(calls, example, config.cap_s), calls[0]
+            timing, timed = time_on_cpu((own.call, other.call), example, config.cap_s), own.call
         _check_output(timed, pristine, example, config)
     return timing
 

@@ -39,6 +39,8 @@ class EvaluationConfig:
     """bytes that one kernel may take"""
     workers: int = 0
     """worker processes; 0: one for each processor, one on CUDA"""
+    compile_workers: int = 0
+    """worker processes that compile ahead, where latency's mode is compile; 0: one for each processor"""
     seed: int = 0
     """seed of weights and inputs in gates and timing"""
 
@@ -47,17 +49,27 @@ class EvaluationConfig:
             raise ConfigError(f"time_limit_s is {self.time_limit_s}: expected seconds above 0")
         if self.memory_limit < 2**26:
             raise ConfigError(f"memory_limit is {self.memory_limit}: expected at least {2**26} bytes (64 MiB)")
-        if self.workers < 0:
-            raise ConfigError(f"workers is {self.workers}: expected a whole number of at least 0 (0: chosen for you)")
+        for name in ("workers", "compile_workers"):
+            if getattr(self, name) < 0:
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}: expected a whole number of at least 0 (0: chosen for you)"
+                )
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}: expected a whole number of at least 0")
 
     @property
     def worker_count(self) -> int:
-        """How many worker processes there will be."""
+        """How many worker processes check and train side by side."""
         if self.workers:
             return self.workers
         return 1 if self.latency.device == "cuda" else processor_count()
+
+    @property
+    def compiler_count(self) -> int:
+        """How many worker processes compile side by side; 0 where nothing is compiled."""
+        if self.latency.mode != "compile":
+            return 0
+        return self.compile_workers or processor_count()
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict; `from_json` is its inverse."""
@@ -98,7 +110,7 @@ def evaluation_fingerprint(places: Sequence[Place], config: EvaluationConfig) ->
         DatasetError: the data set is missing or malformed.
     """
     described = config.to_json()
-    del described["workers"]
+    del described["workers"], described["compile_workers"]
     if config.proxy is not None:
         described["proxy"] = proxy_fingerprint(config.proxy, load_proxy_data(config.proxy))
     content = {

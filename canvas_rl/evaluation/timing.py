@@ -4,10 +4,19 @@ import math
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
+from torch import nn
 
 Call = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Timed(NamedTuple):
+    """What is timed: a call, and the module behind it, whose weights may be moved."""
+
+    call: Call
+    module: nn.Module
 
 
 @dataclass(frozen=True)

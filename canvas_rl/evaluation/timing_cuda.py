@@ -3,12 +3,12 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from canvas_rl.evaluation.timing import Call, PairTiming, Rounds
+from canvas_rl.evaluation.timing import Call, PairTiming, Rounds, Timed
 
 PROMISED_NOISE, _TARGET_NOISE = 0.005, 0.002
 _WARM_UP = 3
@@ -19,14 +19,7 @@ _FEWEST_REPLAYS, _MOST_REPLAYS = 3, 30
 _BUFFER_BYTES = 2**29
 _ALIGNMENT = 256
 
-Pair = tuple["Timed", "Timed"]
-
-
-class Timed(NamedTuple):
-    """What is timed: a call, and the module behind it, whose weights may be moved."""
-
-    call: Call
-    module: nn.Module
+Pair = tuple[Timed, Timed]
 
 
 def time_on_cuda(pair: Pair, example: Tensor, time_cap_s: float, cold: bool = True) -> tuple[PairTiming, Call]:
@@ -52,6 +45,7 @@ def time_on_cuda(pair: Pair, example: Tensor, time_cap_s: float, cold: bool = Tr
     bound = int(time_cap_s / (_PLACEMENTS * _FEWEST_REPLAYS * pair_s * repeats))
     count = max(1, min(_MOST_RUNS, bound, _BUFFER_BYTES // (2 * _PLACEMENTS * example.nbytes)))
     weights = [weight for timed in pair for weight in timed.module.parameters()]
+    homes = [weight.data for weight in weights]
     memory = _Memory((weights + [example] * count) * _PLACEMENTS, example.device)
     flush = _flush_buffer(example.device) if cold else None
     rounds = Rounds()
@@ -61,6 +55,8 @@ def time_on_cuda(pair: Pair, example: Tensor, time_cap_s: float, cold: bool = Tr
         inputs = [memory.place(example) for _ in range(count)]
         series = [_Series(timed.call, inputs, repeats, flush) for timed in pair]
         _replay(series, rounds, time_cap_s / _PLACEMENTS)
+    for weight, home in zip(weights, homes, strict=True):
+        weight.data = home
     candidate = series[0]
 
     def as_timed(x: Tensor) -> Tensor:

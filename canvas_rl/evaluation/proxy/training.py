@@ -32,7 +32,8 @@ class ProxyResult:
     """accuracy of always answering the most common class"""
     quality: float
     """validation accuracy rescaled so that chance is 0 and perfect is 1; 0 if training diverged"""
-    epochs_run: int
+    curve: tuple[float, ...]
+    """after each epoch, how well it answered the training images while it learned them, rescaled like the quality"""
     stopped_early: bool
     """a milestone found the kernel hopeless"""
     diverged: bool
@@ -41,6 +42,11 @@ class ProxyResult:
     """time of building, training and scoring, without loading the data"""
     network: nn.Module = field(compare=False, repr=False)
     """the trained backbone, in evaluation mode, on the device it was trained on"""
+
+    @property
+    def epochs_run(self) -> int:
+        """Epochs until the end, or until it was stopped."""
+        return len(self.curve)
 
 
 def rescale(accuracy: float, chance: float) -> float:
@@ -83,7 +89,7 @@ def train_proxy(
         test_accuracy=test_accuracy,
         chance=dataset.chance,
         quality=0.0 if outcome.diverged else rescale(accuracy, dataset.chance),
-        epochs_run=outcome.epochs,
+        curve=outcome.curve,
         stopped_early=outcome.hopeless,
         diverged=outcome.diverged,
         seconds=time.perf_counter() - start,
@@ -113,7 +119,7 @@ def score_network(
 
 @dataclass(frozen=True)
 class _Outcome:
-    epochs: int
+    curve: tuple[float, ...]
     hopeless: bool = False
     diverged: bool = False
 
@@ -128,6 +134,7 @@ def _train(network: nn.Module, dataset: Dataset, config: ProxyConfig, device: to
         optimizer, config.learning_rate, total_steps=config.epochs * (len(labels) // batch) + 1, pct_start=WARM_UP
     )
     bars = dict(config.milestones)
+    curve: list[float] = []
     network.train()
     for epoch in range(1, config.epochs + 1):
         loss_sum, right, seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
@@ -137,11 +144,12 @@ def _train(network: nn.Module, dataset: Dataset, config: ProxyConfig, device: to
             loss_sum += loss
             right += (scores.argmax(1) == labels[rows]).sum()
             seen += batch
+        curve.append(rescale(float(right) / seen, dataset.chance))
         if not bool(loss_sum.isfinite()):
-            return _Outcome(epoch, diverged=True)
-        if rescale(float(right) / seen, dataset.chance) < bars.get(epoch, 0.0):
-            return _Outcome(epoch, hopeless=True)
-    return _Outcome(config.epochs)
+            return _Outcome(tuple(curve), diverged=True)
+        if curve[-1] < bars.get(epoch, 0.0):
+            return _Outcome(tuple(curve), hopeless=True)
+    return _Outcome(tuple(curve))
 
 
 def _step(

@@ -1,0 +1,39 @@
+"""Neighbours of the best kernels, for an agent that learns from good programs whoever wrote them.
+
+A policy that learned to build a kernel rarely leaves it by one action and then goes on as if nothing had happened.
+Searching around its best kernels with a genetic operator and letting it imitate what is found is how Mundhenk et al.
+2021 ("Symbolic regression via neural-guided genetic programming population seeding") go about the same problem.
+"""
+
+import numpy as np
+
+from agents.history import History
+from agents.programs import Genetics
+from canvas_rl.space import SearchSpace
+
+_TRIES = 20
+_BEST = 0.5
+
+
+class Neighbours:
+    """Programs that differ in one gene from one of the best kernels: half of the time the best of all.
+
+    Args:
+        space: the search space.
+        history: knows the best kernels, and all that were judged.
+    """
+
+    def __init__(self, space: SearchSpace, history: History) -> None:
+        self._space, self._history = space, history
+        self._genetics = Genetics(space)
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
+        """The actions of a program that was not judged yet; empty if none was found."""
+        elite, names = self._history.elite, self._space.actions
+        for _ in range(_TRIES if elite else 0):
+            parent = elite[0 if rng.random() < _BEST else int(rng.integers(len(elite)))]
+            genome = self._genetics.genome([names[step.action] for step in parent.steps])
+            kernel = self._space.kernel(self._genetics.grow(self._genetics.neighbour(genome, rng), rng))
+            if kernel.hash not in self._history.rewards:
+                return tuple(map(names.index, kernel.program))
+        return ()
