@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -14,7 +15,9 @@ from canvas_rl.evaluation.measurement import Measurement, SiteFigures, Status
 from canvas_rl.evaluation.store import MeasurementStore
 from canvas_rl.evaluation.store_queries import Constraints
 from canvas_rl.symbolic.site import Site
+from canvas_rl.zoo import debug_sample
 
+PAGE = Path(__file__).parents[2] / "docs" / "measurement.md"
 MEASUREMENT = Measurement("k1", Status.OK, speedup=2.0, quality=0.5, environment={"a": "b"}, wall_time_s=3.0)
 WRITER = """
 import sys
@@ -194,6 +197,24 @@ def test_costs_beyond_a_column_are_kept(store: MeasurementStore) -> None:
     store.put(Measurement("k2", Status.BUILD_FAILED), {}, "f", "cpu")
     assert store.get("k1", "f", "cpu") == huge
     assert int(store.to_dataframe()["flops"][0]) == 2**63 - 1
+
+
+def test_the_example_of_the_docs_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("runs/my-run").mkdir(parents=True)
+    graph = debug_sample().graph
+    store = MeasurementStore("sqlite:///runs/my-run/search.sqlite")
+    for speedup in (2.0, 3.0):
+        store.put(Measurement(graph.hash, Status.OK, quality=0.9, **figures(speedup, 1.0)), graph.to_json(), "f", "cpu")
+    store.close()
+    exec(compile(block, PAGE.name, "exec"), {"__name__": "example"})
+    printed = capsys.readouterr().out
+    assert f"{graph.hash} 3.0 cpu" in printed
+    assert "2 measurements of it" in printed
+    assert "count" in printed
 
 
 def test_two_processes_write_at_once(location: str) -> None:
