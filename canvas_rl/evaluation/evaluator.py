@@ -28,6 +28,7 @@ Callback = Callable[[Measurement], None]
 
 REFERENCE = "reference"
 _KERNELS_PER_WORKER = 4
+_FAILURES_BELIEVED = 3
 
 
 @dataclass
@@ -82,7 +83,9 @@ class KernelEvaluator:
             measured once, and count as often as they are given in the mean speedup.
         references: the convolution replaced at each site; None for 3x3 ones.
         config: how to measure.
-        store: shared memory of measurements; None to remember only within this evaluator.
+        store: shared memory of measurements; None to remember only within this evaluator. What it knows is not
+            measured again, except that kernels which crashed, ran out of time or of memory are given two more tries,
+            one by each later evaluator.
         loader: `module:function` that makes a Subject of a kernel's JSON, in the workers too.
 
     Raises:
@@ -161,7 +164,7 @@ class KernelEvaluator:
         fresh = {graph.hash: graph for graph in graphs if graph.hash not in self._seen}
         self.statistics.asked += len(graphs)
         self.statistics.repeats += len(graphs) - len(fresh)
-        stored = self._store.get_many(list(fresh), self.fingerprint, self.device) if self._store else {}
+        stored = self._look_up(list(fresh))
         for measurement in stored.values():
             self.statistics.store_hits += 1
             self._finish(measurement, on_result)
@@ -191,6 +194,12 @@ class KernelEvaluator:
         network.load_state_dict({name: torch.from_numpy(array) for name, array in outcome.value["weights"].items()})
         value = outcome.value
         return FinalResult(network.eval(), value["accuracy"], value["test_accuracy"], value["quality"])
+
+    def _look_up(self, kernels: list[str]) -> dict[str, Measurement]:
+        """What the store knows; a failure that may be due to circumstances is measured again until it is believed."""
+        if self._store is None:
+            return {}
+        return self._store.get_many(kernels, self.fingerprint, self.device, _FAILURES_BELIEVED)
 
     def _measure(self, candidates: list[_Candidate], on_result: Callback | None) -> list[Measurement]:
         for candidate in candidates:

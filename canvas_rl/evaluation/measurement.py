@@ -53,6 +53,11 @@ class Status(StrEnum):
     CRASHED = "crashed"
     """its worker process died"""
 
+    @property
+    def conclusive(self) -> bool:
+        """Whether it speaks of the kernel alone; the others may be due to what else the machine was doing."""
+        return self not in (Status.OUT_OF_MEMORY, Status.TIMED_OUT, Status.CRASHED)
+
 
 class Rejection(Exception):
     """A kernel failed a check; ends its evaluation with a status. Never leaves the evaluation package."""

@@ -1,186 +1,208 @@
 """The database of measurements: a kernel seen before is never paid for again."""
 
 import json
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, Text, create_engine, event, insert, select
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy import Connection, Select, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from canvas_rl.errors import FormatError, StoreError
 from canvas_rl.evaluation.measurement import Measurement
-
-SCHEMA_VERSION = 1
-_BUSY_S = 60
-_CHUNK = 500
-_OPEN_ATTEMPTS, _OPEN_PAUSE_S = 4, 0.1
-
-_METADATA = MetaData()
-_SCHEMA = Table("canvas_rl_schema", _METADATA, Column("version", Integer, primary_key=True, autoincrement=False))
-_MEASUREMENTS = Table(
-    "measurements",
-    _METADATA,
-    Column("kernel", String(128), primary_key=True),
-    Column("fingerprint", String(128), primary_key=True),
-    Column("device", String(255), primary_key=True),
-    Column("measurement", Text, nullable=False),
-    Column("graph", Text, nullable=False),
+from canvas_rl.evaluation.store_engine import make_engine, parse_url, plain_errors, show_url
+from canvas_rl.evaluation.store_queries import (
+    COLUMNS,
+    INCONCLUSIVE,
+    Constraints,
+    Record,
+    best_records,
+    make_frame,
+    make_record,
+    records,
+    where_made,
 )
+from canvas_rl.evaluation.store_schema import GRAPHS, MEASUREMENTS, SCHEMA_VERSION, WRITE, figures_of, prepare
+
+if TYPE_CHECKING:
+    import pandas
+
+_CHUNK = 500
 
 
 class MeasurementStore:
-    """Measurements keyed by (kernel hash, evaluation fingerprint, device name), shared by any number of processes.
+    """Measurements of kernels by evaluation fingerprint and device, shared by any number of processes.
+
+    Rows are added and never changed. Where a kernel was measured more than once with the same fingerprint on the same
+    device, **the latest conclusive row counts**: one whose status speaks of the kernel, not of what else the machine
+    was doing (`Status.conclusive`). Where there is none, the latest row counts. Order is that of storing.
 
     Args:
         location: the path of an SQLite file, made if it does not exist, or any SQLAlchemy URL.
 
     Raises:
-        StoreError: it can't be opened, or was written by another version.
+        StoreError: it can't be opened, or was written by a newer version.
     """
 
     def __init__(self, location: str | Path) -> None:
-        self._url = _parse(location)
-        with _errors(self._url, "open"):
-            self._engine = _make_engine(self._url)
-        self._prepare()
+        self._url = parse_url(location)
+        with plain_errors(self._url, "open"):
+            self._engine = make_engine(self._url)
+            version = prepare(self._engine)
+        if version != SCHEMA_VERSION:
+            age = "a newer" if version > SCHEMA_VERSION else "an older"
+            self.close()
+            raise StoreError(
+                f"the store {show_url(self._url)} was written by {age} version of canvas_rl (schema {version}, "
+                f"this one has {SCHEMA_VERSION}): use that version, or name another store"
+            )
 
     def get(self, kernel: str, fingerprint: str, device: str) -> Measurement | None:
-        """The stored measurement of one kernel, None if there is none."""
+        """The measurement of one kernel that counts, None if there is none."""
         return self.get_many([kernel], fingerprint, device).get(kernel)
 
-    def get_many(self, kernels: Sequence[str], fingerprint: str, device: str) -> dict[str, Measurement]:
-        """The stored measurements of those kernels that have one.
+    def get_many(
+        self, kernels: Sequence[str], fingerprint: str, device: str, believed_after: int = 1
+    ) -> dict[str, Measurement]:
+        """The measurements that count of those kernels that have one, in the order of `kernels`.
+
+        Args:
+            kernels: hashes of the kernels.
+            fingerprint: of the evaluation.
+            device: the device's name.
+            believed_after: how often a kernel must have been measured before an inconclusive row counts.
 
         Raises:
             StoreError: the database can't be read, or an entry is damaged.
         """
-        found: dict[str, Measurement] = {}
-        with _errors(self._url, "read"), self._engine.connect() as connection:
+        rows: dict[str, list[tuple[str, str]]] = {}
+        columns = MEASUREMENTS.c
+        with self._reading() as connection:
             for start in range(0, len(kernels), _CHUNK):
-                query = select(_MEASUREMENTS.c.kernel, _MEASUREMENTS.c.measurement).where(
-                    _MEASUREMENTS.c.kernel.in_(kernels[start : start + _CHUNK]),
-                    _MEASUREMENTS.c.fingerprint == fingerprint,
-                    _MEASUREMENTS.c.device == device,
-                )
-                for kernel, text in connection.execute(query):
-                    found[kernel] = self._decode(kernel, text)
-        return found
+                query = select(columns.kernel, columns.status, columns.measurement).order_by(columns.id)
+                query = query.where(columns.kernel.in_(kernels[start : start + _CHUNK]))
+                for kernel, status, text in connection.execute(where_made(query, fingerprint, device)):
+                    rows.setdefault(kernel, []).append((status, text))
+        counting = {kernel: _counting(rows.get(kernel, []), believed_after) for kernel in kernels}
+        return {kernel: self._decode(kernel, text) for kernel, text in counting.items() if text is not None}
 
     def put(self, measurement: Measurement, graph: dict[str, Any], fingerprint: str, device: str) -> None:
-        """Store a measurement in one transaction; where another process stored one first, that one stays.
+        """Add a measurement, and its kernel's graph if it is new, in one transaction.
 
         Raises:
             StoreError: the database can't be written.
         """
-        row = {
+        row = figures_of(measurement) | {
             "kernel": measurement.kernel,
             "fingerprint": fingerprint,
             "device": device,
+            "created": datetime.now(UTC).replace(tzinfo=None),
             "measurement": json.dumps(measurement.to_json()),
-            "graph": json.dumps(graph),
         }
-        with _errors(self._url, "write"):
-            try:
-                with self._engine.begin() as connection:
-                    connection.execute(insert(_MEASUREMENTS).values(row))
-            except IntegrityError:
-                return
+        with plain_errors(self._url, "write"), self._engine.execution_options(**{WRITE: True}).begin() as connection:
+            _add_graph(connection, measurement.kernel, json.dumps(graph))
+            connection.execute(insert(MEASUREMENTS).values(row))
 
     def get_graph(self, kernel: str) -> dict[str, Any] | None:
         """JSON of a stored kernel's graph, None if it was never stored."""
-        with _errors(self._url, "read"), self._engine.connect() as connection:
-            query = select(_MEASUREMENTS.c.graph).where(_MEASUREMENTS.c.kernel == kernel).limit(1)
-            text = connection.execute(query).scalar()
+        with self._reading() as connection:
+            text = connection.execute(select(GRAPHS.c.graph).where(GRAPHS.c.kernel == kernel)).scalar()
         graph: dict[str, Any] | None = json.loads(text) if text is not None else None
         return graph
+
+    def history(self, kernel: str) -> list[Record]:
+        """All rows of a kernel, of every fingerprint and device, in the order in which they were stored.
+
+        Raises:
+            StoreError: the database can't be read, or an entry is damaged.
+        """
+        return self._records(records().where(MEASUREMENTS.c.kernel == kernel))
+
+    def best(
+        self,
+        constraints: Constraints | None = None,
+        by: str = "speedup",
+        limit: int = 10,
+        fingerprint: str | None = None,
+        device: str | None = None,
+    ) -> list[Record]:
+        """The best kernels under constraints, best first; only rows that count and whose status is ok.
+
+        Latencies and speedups of different fingerprints or devices can't be compared: name both where the store has
+        more than one. A kernel appears once for each pair of them.
+
+        Args:
+            constraints: what the kernels must keep to; None for nothing.
+            by: what is best: the greatest `speedup`, `quality` or `accuracy`, or the least `latency_s`, `flops` or
+                `params`. Kernels without that figure are left out; of equal ones the first stored comes first.
+            limit: how many at most.
+            fingerprint: of the evaluation, such as `KernelEvaluator.fingerprint`; None for any.
+            device: the device's name, such as `KernelEvaluator.device`; None for any.
+
+        Raises:
+            ConfigError: `by` is no such figure, or the limit is below 1.
+            StoreError: the database can't be read, or an entry is damaged.
+        """
+        return self._records(where_made(best_records(constraints or Constraints(), by, limit), fingerprint, device))
+
+    def to_dataframe(self, fingerprint: str | None = None, device: str | None = None) -> "pandas.DataFrame":
+        """All rows, also those that don't count, as a pandas dataframe in the order in which they were stored.
+
+        Columns: `id`, `kernel` (hash), `fingerprint`, `device`, `created` (UTC; NaT for rows that an older canvas_rl
+        stored), `status`, `quality`, `accuracy`, `test_accuracy`, `speedup`, `latency_s` and `reference_latency_s`
+        (seconds for one batch, summed over the sites), `flops` (of one sample) and `params` (both summed over the
+        sites), `wall_time_s` (seconds that the evaluation took). Missing figures are NaN or NA.
+
+        Args:
+            fingerprint: of the evaluation; None for any.
+            device: the device's name; None for any.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+            StoreError: the database can't be read.
+        """
+        query = where_made(select(*COLUMNS).order_by(MEASUREMENTS.c.id), fingerprint, device)
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
+        return make_frame(rows)
 
     def close(self) -> None:
         """Close all connections; the next use opens new ones."""
         self._engine.dispose()
 
-    def _prepare(self) -> None:
-        with _errors(self._url, "open"):
-            version = self._create()
-        if version != SCHEMA_VERSION:
-            age = "a newer" if version > SCHEMA_VERSION else "an older"
-            self.close()
-            raise StoreError(
-                f"the store {_show(self._url)} was written by {age} version of canvas_rl (schema {version}, "
-                f"this one has {SCHEMA_VERSION}): use that version, or name another store"
-            )
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with plain_errors(self._url, "read"), self._engine.connect() as connection:
+            yield connection
 
-    def _create(self) -> int:
-        """Make the tables if they are not there; the schema's version."""
-        for attempt in range(_OPEN_ATTEMPTS):
-            try:
-                with self._engine.begin() as connection:
-                    _METADATA.create_all(connection)
-                    version = connection.execute(select(_SCHEMA.c.version)).scalar()
-                    if version is None:
-                        connection.execute(insert(_SCHEMA).values(version=SCHEMA_VERSION))
-            except (IntegrityError, OperationalError):  # perhaps another process is making them just now
-                if attempt == _OPEN_ATTEMPTS - 1:
-                    raise
-                time.sleep(_OPEN_PAUSE_S)
-            else:
-                break
-        return SCHEMA_VERSION if version is None else int(version)
+    def _records(self, query: Select[Any]) -> list[Record]:
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
+        return [make_record(row, self._decode(row.kernel, row.measurement)) for row in rows]
 
     def _decode(self, kernel: str, text: str) -> Measurement:
         try:
             return Measurement.from_json(json.loads(text))
         except (ValueError, FormatError) as error:
             raise StoreError(
-                f"the entry of kernel {kernel} in the store {_show(self._url)} is damaged: delete it, or name another "
-                f"store ({error})"
+                f"the entry of kernel {kernel} in the store {show_url(self._url)} is damaged: delete it, or name "
+                f"another store ({error})"
             ) from error
 
 
-def _parse(location: str | Path) -> URL:
-    if isinstance(location, Path):
-        return URL.create("sqlite", database=str(location))
+def _counting(entries: list[tuple[str, str]], believed_after: int) -> str | None:
+    """Of one kernel's rows (status, measurement), in order, the measurement that counts."""
+    conclusive = [text for status, text in entries if status not in INCONCLUSIVE]
+    if conclusive:
+        return conclusive[-1]
+    return entries[-1][1] if len(entries) >= max(1, believed_after) else None
+
+
+def _add_graph(connection: Connection, kernel: str, graph: str) -> None:
     try:
-        return make_url(location)
-    except ArgumentError as error:
-        raise StoreError(
-            f"the store URL {location!r} can't be read: expected something like sqlite:///measurements.sqlite"
-        ) from error
-
-
-def _make_engine(url: URL) -> Engine:
-    if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_S})
-
-    @event.listens_for(engine, "connect")
-    def set_pragmas(connection: Any, _: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_S * 1000}")
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = NORMAL")
-        cursor.close()
-
-    return engine
-
-
-@contextmanager
-def _errors(url: URL, action: str) -> Iterator[None]:
-    """Turn the database's errors into one sentence."""
-    try:
-        yield
-    except ImportError as error:
-        raise StoreError(f"the store {_show(url)} needs a database driver that is not installed: {error}") from error
-    except SQLAlchemyError as error:
-        cause = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise StoreError(
-            f"can't {action} the store {_show(url)} ({cause}): is its folder there and writable, "
-            "and is it a database of canvas_rl?"
-        ) from error
-
-
-def _show(url: URL) -> str:
-    return repr(url.render_as_string(hide_password=True))
+        with connection.begin_nested():
+            connection.execute(insert(GRAPHS).values(kernel=kernel, graph=graph))
+    except IntegrityError:  # stored before, perhaps by another process just now
+        return

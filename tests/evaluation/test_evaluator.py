@@ -132,6 +132,20 @@ def test_store_hits_are_not_measured_again(tmp_path: Path) -> None:
     store.close()
 
 
+def test_failures_of_circumstance_are_measured_again_until_they_are_believed(tmp_path: Path) -> None:
+    store = MeasurementStore(tmp_path / "store.sqlite")
+    once, thrice = Planted("good"), Planted("good", {"name": "thrice"})
+    with make(store, replace(CONFIG, proxy=None)) as evaluator:
+        for kernel in (once, thrice, thrice, thrice):
+            failure = Measurement(kernel.hash, Status.TIMED_OUT)
+            store.put(failure, kernel.to_json(), evaluator.fingerprint, evaluator.device)
+        measured, believed = evaluator.evaluate([once, thrice])
+        assert (measured.status, believed.status) == (Status.OK, Status.TIMED_OUT)
+        assert (evaluator.statistics.store_hits, evaluator.statistics.evaluated) == (1, 1)
+        assert [record.measurement.status for record in store.history(once.hash)] == [Status.TIMED_OUT, Status.OK]
+        assert store.get(once.hash, evaluator.fingerprint, evaluator.device) == measured
+
+
 def test_closing_gives_back_the_store(tmp_path: Path) -> None:
     store = MeasurementStore(tmp_path / "store.sqlite")
     with KernelEvaluator((Site(8, 4, 4),), config=EvaluationConfig(proxy=None), store=store):

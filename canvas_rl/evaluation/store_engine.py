@@ -1,0 +1,89 @@
+"""Connections to the measurement store's database, and its errors in one sentence."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from canvas_rl.errors import StoreError
+from canvas_rl.evaluation.store_schema import WRITE
+
+_BUSY_S = 60
+
+
+def parse_url(location: str | Path) -> URL:
+    """The URL of an SQLite file's path, or the one that is given.
+
+    Raises:
+        StoreError: it is no URL.
+    """
+    if isinstance(location, Path):
+        return URL.create("sqlite", database=str(location))
+    try:
+        url = make_url(location)
+    except ArgumentError as error:
+        raise StoreError(
+            f"the store URL {location!r} can't be read: expected something like sqlite:///measurements.sqlite"
+        ) from error
+    # Which driver a bare postgresql:// means depends on SQLAlchemy's version; the extra installs this one.
+    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+
+
+def make_engine(url: URL) -> Engine:
+    """Connections to a database, such that several processes can write to it side by side."""
+    if not _is_sqlite(url):
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": _BUSY_S})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # Python's sqlite3 would leave changes of tables out of transactions
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_S * 1000}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that turns from reading to writing fails at once if another one writes; this one waits.
+        writes = connection.get_execution_options().get(WRITE, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def plain_errors(url: URL, action: str) -> Iterator[None]:
+    """Turn the database's errors into one sentence.
+
+    Raises:
+        StoreError: in their place.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise StoreError(
+            f"the store {show_url(url)} needs a database driver that is not installed ({error}): install it, for "
+            "PostgreSQL with pip install 'psycopg[binary]'"
+        ) from error
+    except SQLAlchemyError as error:
+        cause = str(getattr(error, "orig", None) or error).splitlines()[0]
+        place = "is its folder there and writable" if _is_sqlite(url) else "is the server up and may this user write"
+        raise StoreError(
+            f"can't {action} the store {show_url(url)} ({cause}): {place}, and is it a database of canvas_rl?"
+        ) from error
+
+
+def show_url(url: URL) -> str:
+    """A URL for a message, without its password."""
+    return repr(url.render_as_string(hide_password=True))
+
+
+def _is_sqlite(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite"
