@@ -1,7 +1,7 @@
 """The real evaluator: static cost, gates, proxy training and latency, in isolated workers, with a memory."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -45,6 +45,8 @@ class Statistics:
     """of the others, measured here"""
     by_status: Counter[Status] = field(default_factory=Counter)
     """statuses of the distinct kernels, store hits included"""
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """worker seconds spent on gates, train, compile and time, references included; those of workers side by side add"""
 
 
 @dataclass(frozen=True)
@@ -204,19 +206,29 @@ class KernelEvaluator:
     def _measure(self, candidates: list[_Candidate], on_result: Callback | None) -> list[Measurement]:
         for candidate in candidates:
             self._count(candidate)
-        self._run(jobs.CHECK, _alive(candidates), self.config.worker_count, _take_accuracies)
+        self._run(jobs.CHECK, _alive(candidates), self.config.worker_count, self._take_accuracies)
         if self.config.compiler_count:
-            self._run(jobs.COMPILE, _alive(candidates), self.config.compiler_count, lambda _: None)
+            self._run(jobs.COMPILE, _alive(candidates), self.config.compiler_count, self._take_compiled)
         measurements = {
             item.name: self._conclude(item, on_result) for item in candidates if item.outcome.status is not Status.OK
         }
 
         def take_timings(item: _Candidate) -> None:
+            self.statistics.seconds["time"] += item.outcome.seconds
             _take_timings(item, self._places)
             measurements[item.name] = self._conclude(item, on_result)
 
         self._run(jobs.TIME, _alive(candidates), 1, take_timings)
         return [measurements[item.name] for item in candidates]
+
+    def _take_accuracies(self, candidate: _Candidate) -> None:
+        value = candidate.outcome.value
+        candidate.accuracies, train_s = value.get("accuracies", {}), value.get("train_s", 0.0)
+        self.statistics.seconds["train"] += train_s
+        self.statistics.seconds["gates"] += candidate.outcome.seconds - train_s
+
+    def _take_compiled(self, candidate: _Candidate) -> None:
+        self.statistics.seconds["compile"] += candidate.outcome.seconds
 
     def _count(self, candidate: _Candidate) -> None:
         """Static cost, here in the parent: arithmetic on the graph, no kernel runs."""
@@ -296,10 +308,6 @@ def _worker_settings(config: EvaluationConfig) -> WorkerSettings:
 
 def _alive(candidates: list[_Candidate]) -> list[_Candidate]:
     return [item for item in candidates if item.outcome.status is Status.OK]
-
-
-def _take_accuracies(candidate: _Candidate) -> None:
-    candidate.accuracies = candidate.outcome.value
 
 
 def _take_timings(candidate: _Candidate, places: Sequence[Place]) -> None:

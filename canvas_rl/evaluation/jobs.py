@@ -29,7 +29,7 @@ Cache = dict[str, Any]
 
 
 def check(payload: Payload, cache: Cache) -> Payload:
-    """Gates at all sites, then proxy training if a proxy is given: the accuracies."""
+    """Gates at all sites, then proxy training if a proxy is given: the accuracies, and the training's seconds."""
     subject = load_subject(payload["subject"])
     device = payload["latency"]["device"]
     proxy = _proxy(payload)
@@ -37,7 +37,10 @@ def check(payload: Payload, cache: Cache) -> Payload:
     torch.manual_seed(payload["seed"])
     # The proxy's sites are small and come first: most failures show there.
     check_gates(subject.build, (*(proxy_sites(proxy) if proxy else ()), *sites), device, payload["seed"])
-    return _accuracies(_train(subject, proxy, device, cache)) if proxy else {}
+    if proxy is None:
+        return {"accuracies": {}, "train_s": 0.0}
+    result = _train(subject, proxy, device, cache)
+    return {"accuracies": _accuracies(result), "train_s": result.seconds}
 
 
 def train(payload: Payload, cache: Cache) -> Payload:
