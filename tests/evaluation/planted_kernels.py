@@ -200,6 +200,18 @@ class Slow(Good):
         return super().forward(x)
 
 
+KEPT: list[Tensor] = []
+
+
+class Keeps(Good):
+    """Takes memory once, 300 MiB, and never gives it back."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not KEPT:
+            KEPT.append(torch.ones(75 * 2**20))
+        return super().forward(x)
+
+
 class WrongShape(Good):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x)[..., 1:]
@@ -326,6 +338,7 @@ KINDS: dict[str, type[nn.Module]] = {
     "forks_and_crashes": ForksAndCrashes,
     "killed": Killed,
     "slow": Slow,
+    "keeps": Keeps,
     "wrong_shape": WrongShape,
     "nan": Nan,
     "nan_gradient": NanGradient,

@@ -67,14 +67,14 @@ def logged(log: Path) -> list[int]:
     return [int(line.split()[0]) for line in log.read_text().splitlines()] if log.exists() else []
 
 
-def started_by(workers: list[int]) -> list[psutil.Process]:
-    """All that lives of the workers and what they started: each worker leads a process group."""
+def left_by(workers: list[int]) -> list[int]:
+    """What outlives the workers and their children by five seconds: each worker leads a process group."""
     found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(OSError, psutil.Error):
-            if os.getpgid(process.pid) in workers and process.status() != psutil.STATUS_ZOMBIE:
+    for process in psutil.pids():
+        with contextlib.suppress(OSError):
+            if os.getpgid(process) in workers:
                 found.append(process)
-    return found
+    return wait_until_gone(found)
 
 
 def alive(process: int) -> bool:
@@ -111,7 +111,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     pool.close()
     assert worker_processes() == []
     assert len(set(logged(log))) > len(PLANTED) / 2
-    assert started_by(logged(log)) == []
+    assert left_by(logged(log)) == []
     return ended
 
 
@@ -135,14 +135,25 @@ def test_a_crash_shows_at_once_even_if_a_child_holds_the_pipe(outcomes: dict[str
     assert outcomes["forks_and_crashes"].seconds < PLENTY_S / 4
 
 
-def test_nothing_keeps_what_a_worker_prints() -> None:
+def test_a_worker_prints_to_nowhere_leaves_no_core_and_goes_first_where_memory_runs_out() -> None:
     pool = WorkerPool(1, SETTINGS)
     assert pool.run([job("prints")])[0].status is Status.OK
     (worker,) = pool.process_ids()
     open_files = [os.readlink(path) for path in Path(f"/proc/{worker}/fd").iterdir()]
     assert [os.readlink(f"/proc/{worker}/fd/{number}") for number in (1, 2)] == [os.devnull] * 2
     assert not [name for name in open_files if "deleted" in name]
+    assert psutil.Process(worker).rlimit(psutil.RLIMIT_CORE) == (0, 0)
+    assert Path(f"/proc/{worker}/oom_score_adj").read_text().strip() == "1000"
     pool.close()
+
+
+def test_a_worker_that_keeps_much_memory_is_replaced_before_the_next_job_needs_it(tmp_path: Path) -> None:
+    pool = WorkerPool(1, SETTINGS)
+    outcomes = pool.run([job(kind, log=tmp_path / "log") for kind in ("keeps", "good", "good")])
+    pool.close()
+    assert [outcome.status for outcome in outcomes] == [Status.OK] * 3
+    first, second, third = logged(tmp_path / "log")
+    assert first != second == third
 
 
 @pytest.mark.parametrize("kind", ["slow_memory_hog", "tensor_hog"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import planted_devices
 import pytest
 from planted_kernels import Planted
-from test_pool import HANG_S, PLENTY_S, job, logged, started_by
+from test_pool import HANG_S, PLENTY_S, job, left_by, logged
 
 from canvas_rl.evaluation.evaluator import KernelEvaluator, _worker_settings
 from canvas_rl.evaluation.latency import LatencyConfig
@@ -94,7 +94,7 @@ def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         )
         result.workers[kind] = (logged(log)[-2], logged(log)[-1])
     pool.close()
-    assert started_by(logged(log)) == []
+    assert left_by(logged(log)) == []
     result.memory = (before, wait_for_memory(device, before - SLACK))
     return result
 
