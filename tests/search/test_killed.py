@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 import psutil
+import pytest
 from test_train import SPACE
 
 KILLS = int(os.environ.get("CANVAS_RL_KILLS", "4"))
@@ -39,6 +40,11 @@ class RunningSearch:
         self.folder, self.seen = folder, set()
         self._log = folder.with_suffix(".log")
         self.start("--run-dir", str(folder), *ENDLESS, *data)
+
+    def close(self) -> None:
+        """End it, should the test have failed."""
+        self.main.kill()
+        self.main.wait()
 
     def start(self, *arguments: str) -> None:
         with self._log.open("ab") as log:
@@ -90,9 +96,14 @@ class RunningSearch:
         assert not list(filter(alive, self.seen))
 
 
-def test_killing_any_process_at_random_loses_no_finished_measurement(tmp_path, data):
+@pytest.fixture
+def search(tmp_path, data):
+    with closing(RunningSearch(tmp_path / "run", data)) as running:
+        yield running
+
+
+def test_killing_any_process_at_random_loses_no_finished_measurement(search):
     chance = random.Random(0)
-    search = RunningSearch(tmp_path / "run", data)
     search.wait_for_first()
     finished = {}
     for number in range(1, KILLS + 1):
