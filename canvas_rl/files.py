@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from canvas_rl.errors import FormatError, RunError
+
+_UNFINISHED = re.compile(r"\.(.+)\.[a-z0-9_]{8}(\.old)?")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -82,3 +85,17 @@ def replaced_folder(path: Path) -> Iterator[Path]:
             os.replace(old, path)
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def tidy(parent: Path) -> None:
+    """Remove what a killed process has left unfinished; a folder that it had moved aside comes back."""
+    for path in parent.glob(".*"):
+        name = _UNFINISHED.fullmatch(path.name)
+        if name is None:
+            continue
+        if name[2] and not (parent / name[1]).exists():
+            os.replace(path, parent / name[1])
+        elif path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -303,7 +303,10 @@ def _worker_settings(config: EvaluationConfig) -> WorkerSettings:
     latency = config.latency
     # torch.optim imports torch._dynamo, which takes seconds.
     compiler = ("torch._dynamo",) if config.proxy is not None or latency.mode == "compile" else ()
-    return WorkerSettings(latency.threads, config.memory_limit, latency.device == "cpu", preload=compiler)
+    on_cuda = latency.device == "cuda"
+    return WorkerSettings(
+        latency.threads, config.memory_limit, not on_cuda, config.device_memory_limit if on_cuda else None, compiler
+    )
 
 
 def _alive(candidates: list[_Candidate]) -> list[_Candidate]:

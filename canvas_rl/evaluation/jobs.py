@@ -24,6 +24,8 @@ COMPILE = "canvas_rl.evaluation.jobs:compile_sites"
 TIME = "canvas_rl.evaluation.jobs:time_sites"
 TRAIN = "canvas_rl.evaluation.jobs:train"
 
+_OUT_OF_MEMORY = ("allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+
 Payload = dict[str, Any]
 Cache = dict[str, Any]
 
@@ -156,20 +158,38 @@ def run_job(function: Callable[[Payload, Cache], Payload], payload: Payload, cac
     try:
         value = function(payload, cache)
     except Rejection as rejection:
-        status, message = rejection.status, rejection.message
+        poisoned = is_out_of_memory(rejection)
+        status, message = (Status.OUT_OF_MEMORY if poisoned else rejection.status), rejection.message
     except Exception as error:  # whatever a kernel raises is its result
         memory = is_out_of_memory(error)
         status, poisoned = (Status.OUT_OF_MEMORY if memory else Status.RUN_FAILED), memory or is_poisoned(error)
         message = f"it raised {shorten(error)}"
+    late = _late_error()
+    if late is not None:
+        poisoned = True
+        if status is Status.OK:
+            status, message, value = Status.RUN_FAILED, f"it raised {shorten(late)}", {}
     seconds = time.perf_counter() - start
     return {"status": str(status), "message": message, "value": value, "poisoned": poisoned, "seconds": seconds}
 
 
+def _late_error() -> Exception | None:
+    """What went wrong on the CUDA device and shows only now: the next job must not meet it."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        try:
+            torch.cuda.synchronize()
+        except Exception as error:
+            return error
+    return None
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error, or the one behind it, says that memory ran out."""
+    """Whether an error, or one behind it, says that memory ran out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    if isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY):
+        return True
+    return error.__cause__ is not None and is_out_of_memory(error.__cause__)
 
 
 def is_poisoned(error: BaseException) -> bool:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
@@ -25,6 +25,10 @@ _LOGGER = logging.getLogger(__name__)
 _START_LIMIT_S = 180.0
 _POLL_S = 0.1
 _JOBS_PER_WORKER = 500
+_ATTEMPTS = 3
+_STARTS = 10
+_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP}
+"""Exit codes of a worker that somebody else has killed, most likely: an administrator, or Linux out of memory."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Outcome:
     message: str = ""
     value: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    from_outside: bool = False
+    """whether the worker was killed by a signal that kernels don't cause"""
 
 
 class _Worker:
@@ -77,22 +83,22 @@ class _Worker:
         self.jobs_done = 0
         self._deadline = time.monotonic() + _START_LIMIT_S
         self._started_at = 0.0
-        self._idle_memory = 0
+        self._first_memory = self._idle_memory = 0
 
-    def confirm(self) -> None:
-        """Take the message that the worker is ready.
+    def confirm(self) -> bool:
+        """Take the message that the worker is ready; whether it came.
 
         Raises:
-            EvaluationError: it could not start.
+            EvaluationError: the worker ended by itself instead.
         """
         try:
-            ready = self.connection.recv() == READY
+            self.ready = self.connection.recv() == READY
         except (EOFError, OSError):
-            ready = False
-        if not ready:
-            raise EvaluationError(f"a worker process could not start: {self._last_error()}")
-        self.ready = True
-        self._idle_memory = self._memory()
+            why = self._last_error()
+            if self._process.returncode not in _FROM_OUTSIDE:
+                raise EvaluationError(f"a worker process could not start: {why}") from None
+        self._first_memory = self._memory()
+        return self.ready
 
     @property
     def idle(self) -> bool:
@@ -114,6 +120,7 @@ class _Worker:
         self.job = index
         self._started_at = time.monotonic()
         self._deadline = self._started_at + job.limit_s
+        self._idle_memory = self._memory()  # libraries and data that earlier jobs have loaded are not this one's
         with contextlib.suppress(OSError):  # a dead worker shows when its answer is read
             self.connection.send((job.function, job.payload, job.limit_s))
 
@@ -123,16 +130,21 @@ class _Worker:
         try:
             reply = self.connection.recv()
         except (EOFError, OSError):
-            return Outcome(Status.CRASHED, f"its worker process {self._cause_of_death()}", seconds=seconds), False
+            return self._crashed(seconds), False
         self.jobs_done += 1
         self.job = None
         outcome = Outcome(Status(reply["status"]), reply["message"], reply["value"], reply["seconds"])
-        return outcome, not reply["poisoned"] and self.jobs_done < _JOBS_PER_WORKER
+        kept = self._memory() - self._first_memory
+        full = self.jobs_done >= _JOBS_PER_WORKER or kept > self._settings.memory_limit / 2
+        return outcome, not reply["poisoned"] and not full
 
     def overrun(self) -> Outcome | None:
-        """What limit the worker has broken, None if none."""
+        """What limit the worker has broken, or how it died; None if neither."""
         now = time.monotonic()
         seconds = now - self._started_at
+        # Where a kernel's child holds the other end of the pipe, the pipe does not tell of the worker's death.
+        if self.job is not None and not self.alive and not self.connection.poll():
+            return self._crashed(seconds)
         if now > self._deadline:
             if not self.ready:
                 raise EvaluationError(f"a worker process did not start within {_START_LIMIT_S:.0f} s")
@@ -158,12 +170,17 @@ class _Worker:
         return state in ("Z", "X")
 
     def _memory(self) -> int:
-        """Resident bytes; 0 where the system does not tell."""
+        """Resident bytes, without pages of files such as libraries; 0 where the system does not tell."""
         try:
-            pages = Path(f"/proc/{self._process.pid}/statm").read_text(encoding="ascii").split()[1]
+            pages = Path(f"/proc/{self._process.pid}/statm").read_text(encoding="ascii").split()
         except OSError:
             return 0
-        return int(pages) * os.sysconf("SC_PAGESIZE")
+        return (int(pages[1]) - int(pages[2])) * os.sysconf("SC_PAGESIZE")
+
+    def _crashed(self, seconds: float) -> Outcome:
+        message = f"its worker process {self._cause_of_death()}"
+        from_outside = self._process.returncode in _FROM_OUTSIDE
+        return Outcome(Status.CRASHED, message, seconds=seconds, from_outside=from_outside)
 
     def _cause_of_death(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -184,14 +201,16 @@ class _Worker:
 class WorkerPool:
     """Runs jobs in up to `size` worker processes, which start when first needed.
 
-    A job that crashes, hangs or takes too much memory costs its worker, which is replaced. `close` ends all workers;
-    so does the end of this process, however it comes about.
+    A job that crashes, hangs or takes too much memory costs its worker, which is replaced. A job whose worker is killed
+    from outside is begun anew, up to three times in all. `close` ends all workers; so does the end of this process,
+    however it comes about.
     """
 
     def __init__(self, size: int, settings: WorkerSettings) -> None:
         self._size = size
         self._settings = settings
         self._workers: list[_Worker] = []
+        self._killed_starts = 0
         atexit.register(self.close)
 
     def run(
@@ -212,10 +231,15 @@ class WorkerPool:
         """
         outcomes: list[Outcome | None] = [None] * len(jobs)
         waiting = deque(range(len(jobs)))
+        begun: Counter[int] = Counter()
         try:
             while waiting or any(worker.job is not None for worker in self._workers):
                 self._assign(jobs, waiting, min(parallel or self._size, self._size))
                 for index, outcome in self._collect():
+                    begun[index] += 1
+                    if outcome.from_outside and begun[index] < _ATTEMPTS:
+                        waiting.appendleft(index)
+                        continue
                     outcomes[index] = outcome
                     if on_outcome:
                         on_outcome(index, outcome)
@@ -255,7 +279,7 @@ class WorkerPool:
         for connection in readable:
             worker = active.pop(connection)
             if worker.job is None:
-                worker.confirm()
+                self._confirm(worker)
                 continue
             index = worker.job
             outcome, healthy = worker.receive()
@@ -268,6 +292,16 @@ class WorkerPool:
                 ended.append((worker.job, overrun))
                 self._end([worker])
         return ended
+
+    def _confirm(self, worker: _Worker) -> None:
+        """Take a worker in, or end one that was killed before it was ready; the next is started in its place."""
+        if worker.confirm():
+            self._killed_starts = 0
+            return
+        self._end([worker])
+        self._killed_starts += 1
+        if self._killed_starts >= _STARTS:
+            raise EvaluationError(f"{_STARTS} worker processes in a row were killed before they were ready")
 
     def _end(self, workers: list[_Worker]) -> None:
         for worker in workers:

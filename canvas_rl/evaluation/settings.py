@@ -12,9 +12,12 @@ import torch
 from canvas_rl.config import known_options
 from canvas_rl.errors import ConfigError
 from canvas_rl.evaluation.data import Dataset, load_dataset
+from canvas_rl.evaluation.gates import GATE_BATCH
 from canvas_rl.evaluation.latency import LatencyConfig
 from canvas_rl.evaluation.proxy import ProxyConfig, proxy_fingerprint
 from canvas_rl.evaluation.subject import Place
+
+_DEVICE_RESERVE = 2 * 2**30
 
 METHOD_VERSION = 2
 """Raised whenever a change of this package changes figures."""
@@ -36,7 +39,7 @@ class EvaluationConfig:
     time_limit_s: float = 60.0
     """wall-clock seconds for one kernel's gates, training and timing together"""
     memory_limit: int = 4 * 2**30
-    """bytes that one kernel may take"""
+    """bytes that one kernel may take with a batch of two; larger batches may take more on a CUDA device"""
     workers: int = 0
     """worker processes; 0: one for each processor, one on CUDA"""
     compile_workers: int = 0
@@ -70,6 +73,15 @@ class EvaluationConfig:
         if self.latency.mode != "compile":
             return 0
         return self.compile_workers or processor_count()
+
+    @property
+    def device_memory_limit(self) -> int:
+        """Bytes of CUDA memory that a worker may take.
+
+        The memory limit grows with the batch, so that a kernel that passes the gates can be timed; then come buffers of
+        the timing and workspaces of CUDA's libraries.
+        """
+        return self.memory_limit * max(GATE_BATCH, self.latency.batch_size) // GATE_BATCH + _DEVICE_RESERVE
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict; `from_json` is its inverse."""

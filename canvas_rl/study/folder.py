@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from canvas_rl.errors import FormatError, RunError
-from canvas_rl.files import read_json, replaced_folder, write_json
+from canvas_rl.files import read_json, replaced_folder, tidy, write_json
 from canvas_rl.session import Snapshot
 from canvas_rl.study.settings import SearchSettings
 
@@ -85,6 +85,11 @@ class RunFolder:
         if not os.access(path, os.W_OK):
             raise RunError(f"{str(path)!r} is not writable: resume needs to write there")
         return cls(path)
+
+    def tidy(self) -> None:
+        """Mend what a killed search has left behind."""
+        for folder in (self.path, self.path / "checkpoints"):
+            tidy(folder)
 
     def is_run(self) -> bool:
         """Whether the folder holds a run already."""

@@ -127,6 +127,7 @@ def _kept_generators() -> Iterator[None]:
 def _run_folder(resumed: RunFolder | None, path: Path) -> Iterator[RunFolder]:
     """The run's folder; a new one goes away again if the search can't even begin."""
     if resumed is not None:
+        resumed.tidy()
         yield resumed
         return
     folder = RunFolder.create(path)

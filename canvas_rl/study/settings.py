@@ -13,9 +13,9 @@ FORMAT = 1
 """Version of `config.json`."""
 
 
-def default_workers() -> int:
-    """One worker a core, as each uses one thread, but at most 8."""
-    return min(8, processor_count())
+def chosen_workers(asked: int, device: str) -> int:
+    """The workers asked for; for 0, one on CUDA, else one a core, as each uses one thread, but at most 8."""
+    return asked or (1 if device == "cuda" else min(8, processor_count()))
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,9 @@ class RunSettings:
     """what a measurement is worth: mnasnet is quality times a power of the latency ratio"""
     pareto_parameters: bool = False
     """count parameters as a third objective of the Pareto front, beside latency and quality"""
-    workers: int = field(default_factory=default_workers)
-    """processes that evaluate kernels; each uses one core while it trains, and latency is measured by one at a time"""
+    workers: int = 0
+    """processes that evaluate kernels, each with one core, and measure latency one at a time (0: one a core, at most 8;
+    one on CUDA)"""
     storage: str | None = None
     """database URL of measurements, such as sqlite:////tmp/all.sqlite or postgresql://... (none: in the run folder)"""
     run_dir: Path | None = None
@@ -50,9 +51,9 @@ class RunSettings:
     def __post_init__(self) -> None:
         if self.run_dir is not None:
             object.__setattr__(self, "run_dir", Path(self.run_dir))  # from Python a text will do
-        for name in ("evaluations", "workers"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: expected at least 1")
+        for name, least in (("evaluations", 1), ("workers", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {getattr(self, name)}: expected at least {least}")
         if self.time_limit is not None and not self.time_limit > 0:
             raise ConfigError(f"time_limit is {self.time_limit}: expected seconds above 0, or None")
         if self.seed < 0:

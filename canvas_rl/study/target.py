@@ -15,7 +15,7 @@ from canvas_rl.evaluation.store import MeasurementStore
 from canvas_rl.models import load_model
 from canvas_rl.placeholder import ExampleInput, auto_place, sites_of
 from canvas_rl.space import SearchSpace
-from canvas_rl.study.settings import SearchSettings
+from canvas_rl.study.settings import SearchSettings, chosen_workers
 from canvas_rl.symbolic.site import ReferenceConv, Site
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def evaluation_config(settings: SearchSettings, spatial_dims: int) -> Evaluation
     data_dir = None if quality.data_dir is None else str(quality.data_dir)
     proxy = ProxyConfig.for_dataset(quality.dataset, data_dir=data_dir, spatial_dims=spatial_dims)
     load_dataset(quality.dataset, data_dir, proxy.data_seed)
-    return EvaluationConfig(latency=latency, proxy=proxy, workers=settings.run.workers)
+    return EvaluationConfig(latency=latency, proxy=proxy, workers=chosen_workers(settings.run.workers, device))
 
 
 def make_space(settings: SearchSettings, target: Target, config: EvaluationConfig) -> SearchSpace:

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from canvas_rl.errors import FormatError, RunError
-from canvas_rl.files import read_json, replaced_folder, write_json, write_text
+from canvas_rl.files import read_json, replaced_folder, tidy, write_json, write_text
 
 
 def names(folder):
@@ -46,6 +46,22 @@ def test_an_interruption_between_the_moves_puts_the_old_folder_back(tmp_path, mo
         pass
     assert names(tmp_path / "best") == ["old"]
     assert names(tmp_path) == ["best"]
+
+
+def test_what_a_killed_process_left_is_tidied_up(tmp_path):
+    (tmp_path / ".state.json.a1b2c3d4").touch()
+    (tmp_path / ".0000002.abcdefgh").mkdir()
+    (tmp_path / ".best.abcdefgh").mkdir()
+    (tmp_path / ".best.abcdefgh.old").mkdir()
+    (tmp_path / ".best.abcdefgh.old" / "kernel.json").touch()
+    (tmp_path / ".gitignore").touch()
+    tidy(tmp_path)
+    assert names(tmp_path) == [".gitignore", "best"]
+    assert names(tmp_path / "best") == ["kernel.json"]
+    (tmp_path / ".best.abcdefgh.old").mkdir()
+    tidy(tmp_path)
+    assert names(tmp_path / "best") == ["kernel.json"]
+    assert names(tmp_path) == [".gitignore", "best"]
 
 
 def test_a_file_that_cannot_be_written_is_named_and_leaves_nothing(tmp_path):

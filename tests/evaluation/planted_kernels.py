@@ -4,6 +4,9 @@ import ctypes
 import hashlib
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,6 +137,81 @@ class SlowMemoryHog(Good):
             taken.append(bytearray(b"x" * 2**22))
 
 
+class TensorHog(Good):
+    """Takes a little at a time, as tensors."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        taken = []
+        while True:
+            taken.append(torch.ones(2**20))
+
+
+class HogInBuild(Good):
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.weight = nn.Parameter(torch.zeros(2**40))
+
+
+class Prints(Good):
+    """Megabytes to both streams: through Python, past it and from a child."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        text = "x" * 2**22
+        for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
+            print(text, file=stream, flush=True)
+            os.write(descriptor, text.encode())
+        subprocess.run(["sh", "-c", f"head -c {2**22} /dev/zero; head -c {2**22} /dev/zero >&2"], check=True)
+        return super().forward(x)
+
+
+class PrintsForever(Good):
+    def forward(self, x: Tensor) -> Tensor:
+        while True:
+            os.write(2, b"x" * 2**20)
+
+
+class Forks(Good):
+    """Leaves a child that sleeps, and that holds whatever the worker had open."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if os.fork() == 0:
+            time.sleep(1000)
+            os._exit(0)
+        return super().forward(x)
+
+
+class ForksAndCrashes(Forks):
+    def forward(self, x: Tensor) -> Tensor:
+        super().forward(x)
+        os.abort()
+
+
+class Killed(Good):
+    """As if somebody else, or Linux out of memory, had killed its worker."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return x
+
+
+class Slow(Good):
+    def forward(self, x: Tensor) -> Tensor:
+        time.sleep(0.5)
+        return super().forward(x)
+
+
+KEPT: list[Tensor] = []
+
+
+class Keeps(Good):
+    """Takes memory once, 300 MiB, and never gives it back."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not KEPT:
+            KEPT.append(torch.ones(75 * 2**20))
+        return super().forward(x)
+
+
 class WrongShape(Good):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x)[..., 1:]
@@ -252,6 +330,15 @@ KINDS: dict[str, type[nn.Module]] = {
     "exiting": Exiting,
     "memory_hog": MemoryHog,
     "slow_memory_hog": SlowMemoryHog,
+    "tensor_hog": TensorHog,
+    "hog_in_build": HogInBuild,
+    "prints": Prints,
+    "prints_forever": PrintsForever,
+    "forks": Forks,
+    "forks_and_crashes": ForksAndCrashes,
+    "killed": Killed,
+    "slow": Slow,
+    "keeps": Keeps,
     "wrong_shape": WrongShape,
     "nan": Nan,
     "nan_gradient": NanGradient,

@@ -21,7 +21,7 @@ SITES = (Site(16, 12, 12), Site(32, 6, 6), Site(16, 12, 12))
 REFERENCES = (ReferenceConv(3), ReferenceConv(3), ReferenceConv(1))
 PROXY = ProxyConfig(epochs=1, blocks=(1,), channels=(8,), milestones=(), train_samples=128)
 CONFIG = EvaluationConfig(
-    latency=LatencyConfig(time_cap_s=0.05), proxy=PROXY, time_limit_s=4.0, memory_limit=2**29, workers=1
+    latency=LatencyConfig(time_cap_s=0.05), proxy=PROXY, time_limit_s=10.0, memory_limit=2**29, workers=1
 )
 
 

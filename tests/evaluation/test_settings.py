@@ -44,3 +44,8 @@ def test_worker_count_is_chosen_from_the_device() -> None:
     assert EvaluationConfig(workers=3).worker_count == 3
     assert EvaluationConfig(workers=0).worker_count >= 1
     assert EvaluationConfig(LatencyConfig(device="cuda"), workers=0).worker_count == 1
+
+
+def test_cuda_memory_grows_with_the_batch_that_is_timed() -> None:
+    limits = [EvaluationConfig(LatencyConfig(batch_size=size)).device_memory_limit for size in (1, 2, 32)]
+    assert limits == [6 * 2**30, 6 * 2**30, 66 * 2**30]

@@ -5,7 +5,7 @@ import pytest
 
 from canvas_rl.errors import ConfigError, FormatError
 from canvas_rl.registration import AGENTS, load_agent
-from canvas_rl.study.settings import SearchSettings, agent_config
+from canvas_rl.study.settings import SearchSettings, agent_config, chosen_workers
 from canvas_rl.train import parse
 
 
@@ -53,11 +53,18 @@ def test_damaged_or_foreign_settings_are_refused(data):
 
 @pytest.mark.parametrize(
     "values",
-    [{"evaluations": 0}, {"time_limit": 0.0}, {"seed": -1}, {"workers": 0}, {"device": "tpu"}, {"latency": "fast"}],
+    [{"evaluations": 0}, {"time_limit": 0.0}, {"seed": -1}, {"workers": -1}, {"device": "tpu"}, {"latency": "fast"}],
 )
 def test_values_out_of_range(values):
     with pytest.raises(ConfigError, match="expected"):
         SearchSettings.of(**values)
+
+
+def test_workers_are_chosen_from_the_device():
+    assert SearchSettings().run.workers == 0
+    assert chosen_workers(0, "cuda") == 1
+    assert 1 <= chosen_workers(0, "cpu") <= 8
+    assert chosen_workers(3, "cuda") == chosen_workers(3, "cpu") == 3
 
 
 def test_every_flag_of_the_issue_is_there_and_flat():

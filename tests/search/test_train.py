@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -23,18 +22,6 @@ SPACE = (
     "--num-primitive-range 2 4 --num-max-width-range 2 2"
 ).split()
 QUICK = ["--model", "resnet8", "--workers", "1", *SPACE]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """A data set that trains in a moment: which half of a small image is brighter."""
-    generator = np.random.default_rng(0)
-    images = generator.normal(size=(300, 1, 8, 8)).astype(np.float32)
-    labels = (images[:, :, :4].mean((1, 2, 3)) > images[:, :, 4:].mean((1, 2, 3))).astype(np.int64)
-    path = tmp_path_factory.mktemp("data") / "halves.npz"
-    parts = {"train_images": images[:200], "train_labels": labels[:200]}
-    np.savez(path, test_images=images[200:], test_labels=labels[200:], **parts)
-    return ["--dataset", str(path)]
 
 
 def train(*arguments):
