@@ -22,6 +22,7 @@ from canvas_rl.evaluation.latency import LatencyConfig
 from canvas_rl.evaluation.measurement import Measurement
 from canvas_rl.evaluation.proxy import ProxyConfig
 from canvas_rl.evaluation.settings import EvaluationConfig
+from canvas_rl.ir import KernelGraph
 from canvas_rl.kernels.sampling import DEFAULT_SITES
 from canvas_rl.space import SearchSpace
 from canvas_rl.study.settings import default_space
@@ -43,7 +44,7 @@ def collect(given: argparse.Namespace) -> None:
         while len(rows) < given.kernels and time.perf_counter() - started < given.seconds:
             graphs = [space.sample(rng) for _ in range(min(ROUND, given.kernels - len(rows)))]
             found = evaluator.evaluate(graphs)
-            rows += [_row(graph.program, result) for graph, result in zip(graphs, found, strict=True)]
+            rows += [_row(graph, result) for graph, result in zip(graphs, found, strict=True)]
             seconds = time.perf_counter() - started
             report = {
                 "environment": describe_environment(latency),
@@ -60,9 +61,9 @@ def collect(given: argparse.Namespace) -> None:
             print({name: value for name, value in report.items() if name not in ("kernels", "config")}, flush=True)
 
 
-def _row(program: tuple[str, ...], result: Measurement) -> dict[str, Any]:
+def _row(graph: KernelGraph, result: Measurement) -> dict[str, Any]:
     return {
-        "program": list(program),
+        "graph": graph.to_json(),
         "status": str(result.status),
         "message": result.message,
         "latency_s": [figures.latency_s for figures in result.sites],

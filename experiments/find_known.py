@@ -10,16 +10,17 @@ hash; the linear parts may come in any order). What it is told of a kernel is ho
 
 - the overlap (intersection over union) of dependency patterns: on which inputs the output's channels at one pixel
   depend (by the Jacobian, with fresh weights), and on which where that pixel of the input is 0; weight 2 each;
-- the pattern's height and width, and the ranks of the Jacobian as a matrix of outputs by pixels (for each input
-  channel) and of outputs by channels (for each pixel); weight 1 each;
+- the pattern's height and width; weight 2 each;
+- the ranks of the Jacobian as a matrix of outputs by pixels (for each input channel) and of outputs by channels (for
+  each pixel); weight 1 each;
 - symmetries: how even the kernel is, its degree (log2 of the output's growth when the input is doubled), and whether it
   tells the pixels of a constant input apart; weight 1 each;
-- parameters, and the rank of the Jacobian as a matrix of rows by columns of the image (for each output and input
-  channel); weight 0.05 each;
-- FLOPs, activation elements and the number of primitives, where they are more than the target's; weight 0.05 each.
+- the rank of the Jacobian as a matrix of rows by columns of the image (for each output and input channel); weight 0.05;
+- FLOPs, parameters, activation elements and the number of primitives: the fewer, the better; weight 0.01 each.
 
-Numbers are compared by the smaller over the larger (1 is added to both), symmetries by exp(-|difference|). Random
-kernels need no such hints: a random search is played without them. Writes JSON under `experiments/results/`.
+Numbers are compared by the smaller over the larger (1 is added to both), symmetries by exp(-|difference|), costs by
+1 / (1 + cost / cost of the target). Random kernels need no such hints: a random search is played without them. Writes
+JSON under `experiments/results/`.
 """
 
 import argparse
@@ -89,7 +90,6 @@ TARGETS = {
 }
 CENTRE = 24
 CAP = {"random": 20_000}
-_FINE_WEIGHT = 0.05
 DEFAULT_CAP = 10_000
 
 
@@ -98,14 +98,16 @@ class Traits(NamedTuple):
 
     patterns: tuple[Tensor, Tensor]
     """which inputs the output's channels at one pixel depend on; the same where that pixel of the input is 0"""
-    structure: tuple[float, ...]
-    """height and width of the first pattern, ranks of its Jacobian as outputs by pixels and as outputs by channels"""
+    extents: tuple[float, ...]
+    """height and width of the first pattern"""
+    ranks: tuple[float, ...]
+    """of the Jacobian as outputs by pixels and as outputs by channels"""
     symmetries: tuple[float, ...]
     """from 0 to 1: how even the kernel is, whether it tells pixels of a constant input apart; its degree"""
-    details: tuple[float, ...]
-    """parameters, rank of the Jacobian as rows by columns"""
+    separability: tuple[float, ...]
+    """rank of the Jacobian as rows by columns"""
     costs: tuple[float, ...]
-    """FLOPs, activation elements, primitives"""
+    """FLOPs, parameters, activation elements, primitives"""
 
 
 def traits(graph: KernelGraph) -> Traits:
@@ -127,14 +129,13 @@ def traits(graph: KernelGraph) -> Traits:
     changes = float((one - other).norm() > 1e-5 * (one.norm() + other.norm()))
     degree = math.log2(max(float(twice.abs().mean() / scale), 1e-6))
     cost = static_cost(graph, site)
-    ranks = _rank(jacobian.transpose(0, 1).flatten(2)), _rank(jacobian.permute(2, 3, 0, 1).flatten(0, 1))
-    extents = [_extent(patterns[0].any(dim=dim).any(dim=(0, 1))) for dim in (3, 2)]
     return Traits(
         patterns,
-        structure=(*extents, *ranks),
+        extents=tuple(_extent(patterns[0].any(dim=dim).any(dim=(0, 1))) for dim in (3, 2)),
+        ranks=(_rank(jacobian.transpose(0, 1).flatten(2)), _rank(jacobian.permute(2, 3, 0, 1).flatten(0, 1))),
         symmetries=((1 + parity) / 2, changes, degree),
-        details=(cost.params, _rank(jacobian.flatten(0, 1))),
-        costs=(cost.flops, cost.activation, graph.primitive_count),
+        separability=(_rank(jacobian.flatten(0, 1)),),
+        costs=(cost.flops, cost.params, cost.activation, graph.primitive_count),
     )
 
 
@@ -167,18 +168,26 @@ def _rank(matrices: Tensor) -> float:
 
 
 def likeness(one: Traits, other: Traits) -> float:
-    """How alike a kernel is to another, from 0 to 1; it may cost less."""
+    """How alike a kernel is to another, from 0 to 1; the cheaper it is, the better."""
     overlaps = [
         int((a & b).sum()) / max(int((a | b).sum()), 1) for a, b in zip(one.patterns, other.patterns, strict=True)
     ]
-    structure, details = (
-        [min(a + 1, b + 1) / max(a + 1, b + 1) for a, b in zip(ours, theirs, strict=True)]
-        for ours, theirs in ((one.structure, other.structure), (one.details, other.details))
+    extents, ranks, separability = (
+        [_ratio(a, b) for a, b in zip(ours, theirs, strict=True)]
+        for ours, theirs in (
+            (one.extents, other.extents),
+            (one.ranks, other.ranks),
+            (one.separability, other.separability),
+        )
     )
-    costs = [min(1.0, (b + 1) / (a + 1)) for a, b in zip(one.costs, other.costs, strict=True)]
+    costs = [1 / (1 + a / b) for a, b in zip(one.costs, other.costs, strict=True)]
     symmetries = [math.exp(-abs(a - b)) for a, b in zip(one.symmetries, other.symmetries, strict=True)]
-    parts = ((2, overlaps), (1, structure), (1, symmetries), (_FINE_WEIGHT, details), (_FINE_WEIGHT, costs))
+    parts = ((2, overlaps), (2, extents), (1, ranks), (0.05, separability), (1, symmetries), (0.01, costs))
     return sum(weight * sum(part) for weight, part in parts) / sum(weight * len(part) for weight, part in parts)
+
+
+def _ratio(one: float, other: float) -> float:
+    return min(one + 1, other + 1) / max(one + 1, other + 1)
 
 
 @dataclass(frozen=True)

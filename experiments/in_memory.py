@@ -48,7 +48,7 @@ class Timed:
 
 def search(
     agent: str,
-    options: Sequence[str],
+    options: tuple[str, ...],
     space: SearchSpace,
     evaluator: Timed,
     reward: Reward,
