@@ -1,11 +1,16 @@
 """Compiled latencies of many kernels, where the time of an evaluation goes, and how well a cost model predicts them.
 
-    python experiments/cost_model.py collect --device cuda --kernels 240 --seconds 500
+    python experiments/cost_model.py collect --device cuda --workers 6 --kernels 224 --seconds 300
+    python experiments/cost_model.py collect --device cuda --workers 6 --train --seed 3 --kernels 28 --output FILE
     python experiments/cost_model.py report
 
 `collect` evaluates unselected draws of the default search space at ResNet-18's sites with `KernelEvaluator`:
 torch.compile, float32, batch 1, and with `--train` the search's proxy too. It stops after `--kernels` or `--seconds`.
 Writes JSON under `experiments/results/`.
+
+`report` takes all files `compiled_latencies*.json` there and predicts each kernel by a `CostModel` of the nine tenths
+that it is not in (three shufflings): the rank correlation (Spearman) of the geometric mean over the sites, and where
+the truly fastest five stand when kernels are ordered by prediction.
 """
 
 import argparse
@@ -16,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from canvas_rl.evaluation.cost_model import CostModel
 from canvas_rl.evaluation.environment import describe_environment
 from canvas_rl.evaluation.evaluator import KernelEvaluator
 from canvas_rl.evaluation.latency import LatencyConfig
@@ -29,6 +35,7 @@ from canvas_rl.study.settings import default_space
 
 RESULTS = Path(__file__).parent / "results"
 ROUND = 56
+FASTEST = 5
 
 
 def collect(given: argparse.Namespace) -> None:
@@ -73,9 +80,41 @@ def _row(graph: KernelGraph, result: Measurement) -> dict[str, Any]:
     }
 
 
+def load() -> tuple[list[KernelGraph], np.ndarray[Any, Any]]:
+    """The timed kernels, and their seconds at each site, [kernels, sites]."""
+    rows = [
+        row
+        for path in sorted(RESULTS.glob("compiled_latencies*.json"))
+        for row in json.loads(path.read_text(encoding="utf-8"))["kernels"]
+        if row["status"] == "ok"
+    ]
+    return [KernelGraph.from_json(row["graph"]) for row in rows], np.array([row["latency_s"] for row in rows])
+
+
+def report(_: argparse.Namespace) -> None:
+    from scipy.stats import spearmanr
+    from sklearn.model_selection import KFold
+
+    kernels, seconds = load()
+    truth = np.log(seconds).mean(axis=1)
+    fastest = np.argsort(truth)[:FASTEST]
+    print(f"{len(kernels)} kernels")
+    for seed in range(3):
+        predicted = np.zeros_like(truth)
+        for known, held_out in KFold(10, shuffle=True, random_state=seed).split(truth):
+            model = CostModel([kernels[index] for index in known], seconds[known], DEFAULT_SITES, seed)
+            predicted[held_out] = np.log(model.predict([kernels[index] for index in held_out])).mean(axis=1)
+        places = np.argsort(np.argsort(predicted))[fastest] + 1
+        error = float(np.median(np.abs(np.exp(predicted - truth) - 1)))
+        print(
+            f"seed {seed}: Spearman {spearmanr(truth, predicted).statistic:.3f}, median error {error:.0%}, "
+            f"the fastest {FASTEST} at places {sorted(places.tolist())}"
+        )
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("collect",))
+    parser.add_argument("action", choices=("collect", "report"))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--mode", choices=("eager", "compile"), default="compile")
     parser.add_argument("--train", action="store_true", help="train the search's proxy too")
@@ -89,4 +128,4 @@ def parse() -> argparse.Namespace:
 
 if __name__ == "__main__":
     options = parse()
-    {"collect": collect}[options.action](options)
+    {"collect": collect, "report": report}[options.action](options)

@@ -10,17 +10,19 @@ hash; the linear parts may come in any order). What it is told of a kernel is ho
 
 - the overlap (intersection over union) of dependency patterns: on which inputs the output's channels at one pixel
   depend (by the Jacobian, with fresh weights), and on which where that pixel of the input is 0; weight 2 each;
-- the pattern's height and width; weight 2 each;
+- how far the pattern reaches up, down, left and right from the pixel; weight 1 each;
 - the ranks of the Jacobian as a matrix of outputs by pixels (for each input channel) and of outputs by channels (for
   each pixel); weight 1 each;
 - symmetries: how even the kernel is, its degree (log2 of the output's growth when the input is doubled), and whether it
   tells the pixels of a constant input apart; weight 1 each;
-- the rank of the Jacobian as a matrix of rows by columns of the image (for each output and input channel); weight 0.05;
-- FLOPs, parameters, activation elements and the number of primitives: the fewer, the better; weight 0.01 each.
+- the rank of the Jacobian as a matrix of rows by columns of the image (for each output and input channel); weight
+  0.05;
+- FLOPs, parameters and activation elements, where they are more than the target's; weight 0.05 each;
+- the number of primitives: the fewer, the better; weight 0.05.
 
-Numbers are compared by the smaller over the larger (1 is added to both), symmetries by exp(-|difference|), costs by
-1 / (1 + cost / cost of the target). Random kernels need no such hints: a random search is played without them. Writes
-JSON under `experiments/results/`.
+Numbers are compared by the smaller over the larger (1 is added to both), symmetries by exp(-|difference|), numbers of
+primitives by 1 / (1 + n / n of the target). Random kernels need no such hints: a random search is played without them.
+Writes JSON under `experiments/results/`.
 """
 
 import argparse
@@ -98,8 +100,8 @@ class Traits(NamedTuple):
 
     patterns: tuple[Tensor, Tensor]
     """which inputs the output's channels at one pixel depend on; the same where that pixel of the input is 0"""
-    extents: tuple[float, ...]
-    """height and width of the first pattern"""
+    reaches: tuple[float, ...]
+    """how far the first pattern reaches to both sides, in rows and in columns"""
     ranks: tuple[float, ...]
     """of the Jacobian as outputs by pixels and as outputs by channels"""
     symmetries: tuple[float, ...]
@@ -107,7 +109,8 @@ class Traits(NamedTuple):
     separability: tuple[float, ...]
     """rank of the Jacobian as rows by columns"""
     costs: tuple[float, ...]
-    """FLOPs, parameters, activation elements, primitives"""
+    """FLOPs, parameters, activation elements"""
+    primitives: int
 
 
 def traits(graph: KernelGraph) -> Traits:
@@ -131,11 +134,12 @@ def traits(graph: KernelGraph) -> Traits:
     cost = static_cost(graph, site)
     return Traits(
         patterns,
-        extents=tuple(_extent(patterns[0].any(dim=dim).any(dim=(0, 1))) for dim in (3, 2)),
+        reaches=tuple(reach for dim in (3, 2) for reach in _reaches(patterns[0].any(dim=dim).any(dim=(0, 1)))),
         ranks=(_rank(jacobian.transpose(0, 1).flatten(2)), _rank(jacobian.permute(2, 3, 0, 1).flatten(0, 1))),
         symmetries=((1 + parity) / 2, changes, degree),
         separability=(_rank(jacobian.flatten(0, 1)),),
-        costs=(cost.flops, cost.params, cost.activation, graph.primitive_count),
+        costs=(cost.flops, cost.params, cost.activation),
+        primitives=graph.primitive_count,
     )
 
 
@@ -153,10 +157,10 @@ def _pattern(jacobian: Tensor) -> Tensor:
     return jacobian.abs() > 1e-7 * jacobian.abs().max()
 
 
-def _extent(used: Tensor) -> int:
-    """From the first to the last that is used."""
+def _reaches(used: Tensor) -> tuple[int, int]:
+    """From the centre to the first and to the last that is used."""
     places = used.nonzero()
-    return int(places[-1] - places[0]) + 1 if len(places) else 0
+    return (abs(int(places[0]) - CENTRE), abs(int(places[-1]) - CENTRE)) if len(places) else (0, 0)
 
 
 def _rank(matrices: Tensor) -> float:
@@ -172,17 +176,26 @@ def likeness(one: Traits, other: Traits) -> float:
     overlaps = [
         int((a & b).sum()) / max(int((a | b).sum()), 1) for a, b in zip(one.patterns, other.patterns, strict=True)
     ]
-    extents, ranks, separability = (
+    reaches, ranks, separability = (
         [_ratio(a, b) for a, b in zip(ours, theirs, strict=True)]
         for ours, theirs in (
-            (one.extents, other.extents),
+            (one.reaches, other.reaches),
             (one.ranks, other.ranks),
             (one.separability, other.separability),
         )
     )
-    costs = [1 / (1 + a / b) for a, b in zip(one.costs, other.costs, strict=True)]
+    costs = [min(1.0, (b + 1) / (a + 1)) for a, b in zip(one.costs, other.costs, strict=True)]
+    brevity = [1 / (1 + one.primitives / other.primitives)]
     symmetries = [math.exp(-abs(a - b)) for a, b in zip(one.symmetries, other.symmetries, strict=True)]
-    parts = ((2, overlaps), (2, extents), (1, ranks), (0.05, separability), (1, symmetries), (0.01, costs))
+    parts = (
+        (2, overlaps),
+        (1, reaches),
+        (1, ranks),
+        (1, symmetries),
+        (0.05, separability),
+        (0.05, costs),
+        (0.05, brevity),
+    )
     return sum(weight * sum(part) for weight, part in parts) / sum(weight * len(part) for weight, part in parts)
 
 

@@ -10,11 +10,14 @@ further unselected draws by the search's proxy alone, without milestones. A long
 validation and test images together, which were not trained on.
 
 `report` prints Kendall's tau (tau-b) between each score and each long training, over all kernels and over the better
-half by that training. Writes JSON under `experiments/results/`.
+half by that training. Then it calibrates milestones on the first 150 of the further draws: after epochs 2 to 7, 0.7
+times the lowest training quality among their best fifth; and judges them on the other draws: which share of the epochs
+they save, and how many of the best tenth they stop. Writes JSON under `experiments/results/`.
 """
 
 import argparse
 import json
+import math
 import multiprocessing
 import platform
 import time
@@ -47,6 +50,7 @@ DATASETS = ("digits", "motifs")
 LONGER = 10
 CALIBRATED = 150
 BEST_OF = 16
+MARGIN, WATCHED = 0.7, range(2, 8)
 SCORE_IMAGES = 64
 
 
@@ -288,12 +292,42 @@ def _predictors(rows: Sequence[dict[str, Any]]) -> dict[str, np.ndarray[Any, Any
     return trainings | means | scores
 
 
+def calibrate(rows: Sequence[dict[str, Any]]) -> tuple[tuple[int, float], ...]:
+    """Milestones from the curves of some kernels."""
+    qualities = np.array([row["trainings"][SEARCHED.name]["quality"] for row in rows])
+    best = [row for row, good in zip(rows, qualities >= np.quantile(qualities, 0.8), strict=True) if good]
+    lowest = np.min([row["trainings"][SEARCHED.name]["curve"] for row in best], axis=0)
+    return tuple((epoch, math.floor(100 * MARGIN * lowest[epoch - 1]) / 100) for epoch in WATCHED)
+
+
+def judge(rows: Sequence[dict[str, Any]], milestones: Sequence[tuple[int, float]]) -> dict[str, float]:
+    """What milestones would have done to kernels that were trained to the end."""
+    epochs = SEARCHED.config.epochs
+    qualities = np.array([row["trainings"][SEARCHED.name]["quality"] for row in rows])
+    played = np.array([_stopped_after(row["trainings"][SEARCHED.name].get("curve", []), milestones) for row in rows])
+    best = qualities >= np.quantile(qualities, 0.9)
+    return {
+        "kernels": len(rows),
+        "share_of_epochs_saved": round(1 - float(played.mean()) / epochs, 3),
+        "best_tenth": int(best.sum()),
+        "of_these_stopped": int((played[best] < epochs).sum()),
+    }
+
+
+def _stopped_after(curve: Sequence[float], milestones: Sequence[tuple[int, float]]) -> int:
+    stops = [epoch for epoch, bar in milestones if epoch <= len(curve) and curve[epoch - 1] < bar]
+    return min([len(curve), *stops])
+
+
 def report(given: argparse.Namespace) -> None:
     recorded = json.loads(given.output.read_text(encoding="utf-8"))
     rows = [row for row in recorded["kernels"] if row["origin"] != "more"]
     print(f"{len(rows)} kernels\n\n| long training | score | tau | tau, better half |\n| --- | --- | ---: | ---: |")
     for line in taus(rows):
         print(f"| {line['truth']} | {line['score']} | {line['tau']:.2f} | {line['tau_better_half']:.2f} |")
+    more = [row for row in recorded["kernels"] if row["origin"] == "more"]
+    milestones = calibrate(more[:CALIBRATED])
+    print(f"\nmilestones {milestones}: {judge(more[CALIBRATED:], milestones)}")
 
 
 def parse() -> argparse.Namespace:

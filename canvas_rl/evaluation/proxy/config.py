@@ -43,7 +43,7 @@ class ProxyConfig:
     """AdamW's decoupled weight decay"""
     seed: int = 0
     """seed of the initial weights and of the order of images"""
-    milestones: tuple[Milestone, ...] = ((4, 0.05), (6, 0.15))
+    milestones: tuple[Milestone, ...] = ((3, 0.18), (4, 0.37), (5, 0.45), (6, 0.49), (7, 0.55))
     """(epoch, quality): training stops after this epoch if it answers its own training images worse than that"""
     mixed_precision: bool = False
     """train in bfloat16 where PyTorch's autocast holds it safe (CUDA only)"""
