@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from agents.ask_tell import AskTellAgent
-from agents.programs import Genetics, Genome
+from agents.programs import Genetics
 from canvas_rl.ir import KernelGraph
 from canvas_rl.session import Session
+from canvas_rl.space import State
 
-_TRIES = 50
+_TRIES = 100
 
 
 class BreedingAgent(AskTellAgent):
@@ -26,8 +27,8 @@ class BreedingAgent(AskTellAgent):
         """Whether the population is complete, so that children may follow."""
 
     @abstractmethod
-    def breed(self, rng: np.random.Generator) -> Genome:
-        """The genome of a child."""
+    def breed(self, rng: np.random.Generator) -> State | None:
+        """The finished program of a child; None if this one came to nothing."""
 
     def exhausted(self) -> None:
         """Hear that no new child is found."""
@@ -35,8 +36,9 @@ class BreedingAgent(AskTellAgent):
     def propose(self, rng: np.random.Generator, asked: Sequence[KernelGraph]) -> KernelGraph:
         """A child that was not asked for before; a random kernel while the population grows, or if none is found."""
         for _ in range(_TRIES if self.full else 0):
-            child = self.space.kernel(self._genetics.grow(self.breed(rng), rng))
-            if self.is_new(child, asked):
+            program = self.breed(rng)
+            if program is not None and self.is_new(child := self.space.kernel(program), asked):
                 return child
-        self.exhausted()
+        if self.full:
+            self.exhausted()
         return self.sample(rng, asked)

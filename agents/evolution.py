@@ -9,10 +9,10 @@ import numpy as np
 
 from agents.breeding import BreedingAgent
 from agents.options import require_above, require_positive
-from agents.programs import Genome
 from canvas_rl.errors import ConfigError
 from canvas_rl.ir import KernelGraph
 from canvas_rl.session import Judged, Session
+from canvas_rl.space import State
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,9 @@ class EvolutionAgent(BreedingAgent):
         """Whether the population is complete."""
         return bool(len(self._alive) == self.config.population)
 
-    def breed(self, rng: np.random.Generator) -> Genome:
+    def breed(self, rng: np.random.Generator) -> State:
         """A mutant of the best of a sample."""
         drawn = rng.choice(len(self._alive), self.config.tournament, replace=False)
         parent = max((self._alive[index] for index in drawn), key=lambda member: member.reward)
-        return self._genetics.mutate(self._genetics.genome(parent.program), rng, self.config.edits)
+        mutant = self._genetics.mutate(self._genetics.genome(parent.program), rng, self.config.edits)
+        return self._genetics.grow(mutant, rng)

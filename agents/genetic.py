@@ -14,10 +14,10 @@ from deap import base, tools
 
 from agents.breeding import BreedingAgent
 from agents.options import require_not_negative, require_positive, require_share
-from agents.programs import Genome
 from canvas_rl.errors import ConfigError
 from canvas_rl.ir import KernelGraph
 from canvas_rl.session import Judged, Outcome, Session
+from canvas_rl.space import State
 
 _SLOWEST = 1e-3  # a failed kernel counts as this fast
 
@@ -157,20 +157,20 @@ class GeneticAgent(BreedingAgent):
         """Whether the population is complete."""
         return bool(len(self._population) == self.config.population)
 
-    def breed(self, rng: np.random.Generator) -> Genome:
+    def breed(self, rng: np.random.Generator) -> State | None:
         """A child of two parents, a neighbour of one, or a mutant."""
-        parent, drawn = self._parent(rng), rng.random()
         if self._stuck:
-            return self._genetics.neighbour(self._genetics.genome(self._best().program), rng)
+            return self._neighbour(self._best(), rng)
+        parent, drawn = self._parent(rng), rng.random()
         if drawn < self.config.crossover:
-            crossed: Genome = self._toolbox.mate(parent.program, self._parent(rng).program, rng)
-            return crossed
+            return self._genetics.grow(self._toolbox.mate(parent.program, self._parent(rng).program, rng), rng)
         if drawn < self.config.crossover + self.config.climbing:
-            if self.config.objectives == "reward":
-                parent = self._best()
-            return self._genetics.neighbour(self._genetics.genome(parent.program), rng)
-        mutant: Genome = self._toolbox.mutate(self._genetics.genome(parent.program), rng)
-        return mutant
+            return self._neighbour(self._best() if self.config.objectives == "reward" else parent, rng)
+        return self._genetics.grow(self._toolbox.mutate(self._genetics.genome(parent.program), rng), rng)
+
+    def _neighbour(self, parent: Individual, rng: np.random.Generator) -> State | None:
+        genetics = self._genetics
+        return genetics.grow_whole(genetics.neighbour(genetics.genome(parent.program), rng), rng)
 
     def _parent(self, rng: np.random.Generator) -> Individual:
         """The best of a few: by reward, or by front and then crowding distance."""

@@ -33,7 +33,7 @@ class Neighbours:
         for _ in range(_TRIES if elite else 0):
             parent = elite[0 if rng.random() < _BEST else int(rng.integers(len(elite)))]
             genome = self._genetics.genome([names[step.action] for step in parent.steps])
-            kernel = self._space.kernel(self._genetics.grow(self._genetics.neighbour(genome, rng), rng))
-            if kernel.hash not in self._history.rewards:
+            program = self._genetics.grow_whole(self._genetics.neighbour(genome, rng), rng)
+            if program is not None and (kernel := self._space.kernel(program)).hash not in self._history.rewards:
                 return tuple(map(names.index, kernel.program))
         return ()

@@ -83,17 +83,28 @@ class Genetics:
 
     def grow(self, genome: Genome, rng: np.random.Generator) -> State:
         """The finished program that a genome is repaired to."""
-        space = self.space
+        state, _ = self._follow(genome, rng)
+        return state if state.done else self.space.play(rng, state=state)
+
+    def grow_whole(self, genome: Genome, rng: np.random.Generator) -> State | None:
+        """The finished program of a genome that needs no repair; None if it needs one."""
+        state, left_out = self._follow(genome, rng)
+        return state if state.done and not left_out else None
+
+    def _follow(self, genome: Genome, rng: np.random.Generator) -> tuple[State, int]:
+        """Play what is legal of a genome; also how many genes were left out."""
+        space, left_out = self.space, 0
         state, numbers = space.start(self.limits(rng)), {_INPUT: 0}
         for gene in genome:
             action = self._legal(state, gene, numbers, rng)
             if action >= 0:
                 state = space.step(state, action)
+            left_out += action < 0
             if state.done:
-                return state
+                break
             if gene.label >= 0:  # where it is left out, what is on top takes its tensor's place
                 numbers[gene.label] = state.stack[-1]
-        return space.play(rng, state=state)
+        return state, left_out
 
     def _legal(self, state: State, gene: Gene, numbers: dict[int, int], rng: np.random.Generator) -> int:
         """The legal action that a gene stands for here, -1 if there is none."""
