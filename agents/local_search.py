@@ -7,7 +7,7 @@ Searching around its best kernels with a genetic operator and letting it imitate
 
 import numpy as np
 
-from agents.history import History
+from agents.history import Built, History
 from agents.programs import Genetics
 from canvas_rl.space import SearchSpace
 
@@ -32,8 +32,14 @@ class Neighbours:
         elite, names = self._history.elite, self._space.actions
         for _ in range(_TRIES if elite else 0):
             parent = elite[0 if rng.random() < _BEST else int(rng.integers(len(elite)))]
-            genome = self._genetics.genome([names[step.action] for step in parent.steps])
+            genome = self._genetics.genome(self._program(parent))
             program = self._genetics.grow_whole(self._genetics.neighbour(genome, rng), rng)
             if program is not None and (kernel := self._space.kernel(program)).hash not in self._history.rewards:
                 return tuple(map(names.index, kernel.program))
         return ()
+
+    def _program(self, built: Built) -> list[str]:
+        """Names of its actions; the steps of a kernel of the warm start go through its program several times."""
+        names = [self._space.actions[step.action] for step in built.steps]
+        families = [self._space.families[self._space.family_of[step.action]] for step in built.steps]
+        return names[: families.index("Output") + 1]

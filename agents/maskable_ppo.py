@@ -108,7 +108,7 @@ class PPOAgent:
         steps: list[Step] = []
         for graph, outcome in session.warm_start:
             shown = demonstrations(session.space, graph.program, rng)
-            model.history.add(Built(graph.hash, outcome.reward, tuple(shown[: len(graph.program)])))
+            model.history.add(Built(graph.hash, outcome.reward, tuple(shown)))
             steps += shown
         if steps:
             config = self.config

@@ -143,12 +143,13 @@ class Genetics:
         return genome
 
     def neighbour(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """A genome that differs in one gene, drawn evenly but for the last, which is the output.
+        """A genome that differs in one gene, drawn evenly; the output stays the last.
 
         As likely as each other: a gene is put in, taken out, replaced by any or replaced by one of its family; which
         it becomes is drawn evenly among all legal actions.
         """
-        kind, place = int(rng.integers(4)), int(rng.integers(max(len(genome) - 1, 1)))
+        kind = int(rng.integers(4))
+        place = int(rng.integers(max(len(genome) - (kind > 0), 1)))
         if kind == 0:
             return (*genome[:place], Gene(_EVENLY, label=self._next(genome)), *genome[place:])
         if kind == 1:
