@@ -9,11 +9,13 @@ from agents.history import Built
 from agents.imitation import certainty, demonstrations
 from agents.maskable_ppo import PPOAgent, PPOConfig, restore
 from canvas_rl import zoo
+from canvas_rl.config import SearchOptions
 from canvas_rl.errors import ConfigError, FormatError
 from canvas_rl.evaluation.analytic import AnalyticEvaluator
 from canvas_rl.registration import AGENTS, load_agent
 from canvas_rl.session import Judged, Outcome, SearchOver, Snapshot
 from canvas_rl.space import SearchSpace
+from canvas_rl.symbolic.site import Site
 
 OPTIONS = {
     "ppo": {"kernels_per_update": 8},
@@ -220,15 +222,43 @@ def test_imitation_makes_the_best_kernels_likelier(space):
     assert certainty(model.policy, steps) > 1.5 * before
 
 
-def test_a_population_that_finds_nothing_better_is_given_up(space):
+def test_a_population_whose_best_has_no_new_neighbours_is_given_up():
+    few = SearchSpace((Site(8, 16, 16),), SearchOptions(allowed_filter="fc,relu,tanh", num_primitive_range=(1, 4)))
+
     def sizes(**options):
-        session = MemorySession(space, 8, value=lambda graph: 0.5)
+        session = MemorySession(few, 16, value=lambda graph: 0.5)
         run("genetic", session, population=8, kernels_per_generation=4, **options)
         return [len(snapshot.state["population"]) for snapshot in session.snapshots]
 
-    assert sizes(patience=12) == [4, 8, 8, 8, 0, 4, 8, 8]
-    assert sizes(patience=0) == [4, *[8] * 7]
-    assert sizes(patience=12, objectives="pareto") == [4, *[8] * 7]
+    assert sizes(patience=0) == [4, *[8] * 15]
+    assert sizes(patience=12, objectives="pareto") == [4, *[8] * 15]
+    given_up = sizes(patience=12)
+    assert given_up[:4] == [4, 8, 8, 8], "within its patience"
+    assert min(given_up[4:]) < 8
+
+
+def test_ppo_plays_neighbours_of_its_best_and_learns_nothing_of_their_steps(space):
+    session = MemorySession(space, 6)
+    agent = PPOAgent(PPOConfig(kernels_per_update=8, climbing=1.0))
+    model = agent._build(session)
+    learned, played = [], []
+    fill, play = model._fill, model._play
+
+    def spy_fill(episodes):
+        buffer = fill(episodes)
+        learned.append((buffer.buffer_size, sum(not step.given for episode in episodes for step in episode)))
+        played.append([all(step.given for step in episode) for episode in episodes])
+        return buffer
+
+    model._fill = spy_fill
+    env = model.get_env()
+    for _ in range(3):
+        episodes = play(env)
+        model._fill(episodes)
+        model.rounds += 1
+    assert played[0] == [False] * 8, "nothing is known before the first round"
+    assert played[1] == played[2] == [False, *[True] * 7]
+    assert all(size == own > 0 for size, own in learned)
 
 
 @pytest.mark.parametrize(

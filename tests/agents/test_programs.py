@@ -52,6 +52,29 @@ def test_children_keep_the_beginning_of_one_parent_and_the_end_of_the_other(gene
 def test_neighbours_differ_in_one_gene_and_cover_all_of_them(genetics: Genetics) -> None:
     rng = np.random.default_rng(4)
     program = ("conv(3x3,d1,C)", "relu", "output(1)")
-    grown = {genetics.grow(genetics.neighbour(genetics.genome(program), rng), rng).program for _ in range(3000)}
-    for expected in (("fc(C)", *program[1:]), ("tanh", *program), ("conv(3x3,d1,C)", "relu", "tanh", "output(1)")):
-        assert expected in grown
+    states = [genetics.grow_whole(genetics.neighbour(genetics.genome(program), rng), rng) for _ in range(10_000)]
+    grown = {state.program for state in states if state is not None}
+    assert all(_differ_in_one(program, other) for other in grown)
+    replaced, first, last, taken_out, related = (
+        ("fc(C)", "relu", "output(1)"),
+        ("tanh", "conv(3x3,d1,C)", "relu", "output(1)"),
+        ("conv(3x3,d1,C)", "relu", "tanh", "output(1)"),
+        ("conv(3x3,d1,C)", "output(1)"),
+        ("conv(3x3,d2,C)", "relu", "output(1)"),
+    )
+    assert {replaced, first, last, taken_out, related} <= grown
+
+
+def _differ_in_one(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether a gene was put in, taken out or replaced, or nothing was done."""
+    shared = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    ends = {one[shared:], one[shared + 1 :]}
+    return bool(ends & {other[shared:], other[shared + 1 :]})
+
+
+def test_a_genome_that_needs_repair_is_not_whole(genetics: Genetics) -> None:
+    rng = np.random.default_rng(5)
+    unfinished, pointless = ("fc(C)", "relu"), ("relu", "relu", "output(1)")
+    for program in (unfinished, pointless):
+        assert genetics.grow_whole(genetics.genome(program), rng) is None
+        assert genetics.grow(genetics.genome(program), rng).done

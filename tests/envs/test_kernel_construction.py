@@ -185,6 +185,14 @@ def test_drawn_lengths_reach_every_length(space, length):
     assert lengths == {2, 3, 4}
 
 
+def test_the_widest_limits_may_be_asked_for(space):
+    env = small_env(space, length="exact", defer=True)
+    env.reset(seed=0, options={"limits": "widest"})
+    assert env._state.limits == space.widest()
+    with pytest.raises(ConfigError, match=r"the options of reset are \{'limits': 'none'\}: expected"):
+        env.reset(options={"limits": "none"})
+
+
 def test_ansi_rendering_grows_with_the_kernel(space):
     env = small_env(space, render_mode="ansi")
     env.reset(seed=0)

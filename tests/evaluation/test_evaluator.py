@@ -114,6 +114,32 @@ def test_order_repeats_callback_and_statistics(tmp_path: Path) -> None:
         assert first[0].quality is None
 
 
+def test_seconds_are_told_by_stage(evaluator: KernelEvaluator) -> None:
+    evaluator.evaluate([Planted("good", {"name": "for its seconds"})])
+    seconds = evaluator.statistics.seconds
+    assert set(seconds) == {"gates", "train", "time"}
+    assert all(value > 0 for value in seconds.values())
+
+
+def test_kernels_are_compiled_ahead_in_workers_of_their_own(tmp_path: Path) -> None:
+    latency = replace(CONFIG.latency, mode="compile")
+    config = replace(CONFIG, proxy=None, latency=latency, time_limit_s=120.0, memory_limit=2**32, compile_workers=1)
+    sites, log = SITES[1:2], tmp_path / "log"
+    with KernelEvaluator(sites, config=config, loader=planted_kernels.LOADER) as evaluator:
+        good, failed = evaluator.evaluate([Planted("good", {"log": str(log)}), Planted("untimeable")])
+        assert good.ok, good.message
+        assert len(log.read_text().splitlines()) == 3, "built for the gates, the compiler and the stopwatch"
+        assert failed.status is Status.LATENCY_FAILED
+        assert failed.message.startswith(f"compiling at site {sites[0]}")
+        assert evaluator.statistics.seconds["compile"] > 0
+        assert evaluator.fingerprint == evaluation_fingerprint_of(sites, replace(config, compile_workers=2))
+
+
+def evaluation_fingerprint_of(sites: tuple[Site, ...], config: EvaluationConfig) -> str:
+    with KernelEvaluator(sites, config=config, loader=planted_kernels.LOADER) as evaluator:
+        return evaluator.fingerprint
+
+
 def test_store_hits_are_not_measured_again(tmp_path: Path) -> None:
     log = str(tmp_path / "log")
     kernels = [Planted(kind, {"log": log}) for kind in ("good", "raising")]

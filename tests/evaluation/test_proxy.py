@@ -68,6 +68,12 @@ def test_quality_tells_space_from_no_space() -> None:
     assert spatial.quality == pytest.approx((spatial.accuracy - spatial.chance) / (1 - spatial.chance))
 
 
+def test_the_curve_tells_how_training_went() -> None:
+    curve = train_proxy(conv3x3, replace(ProxyConfig(), milestones=())).curve
+    assert len(curve) == ProxyConfig().epochs
+    assert curve[0] < 0.5 < 0.9 < curve[-1] <= 1
+
+
 def test_same_seed_same_result() -> None:
     first, second, other = (train_proxy(conv3x3, replace(SMALL, seed=seed)) for seed in (0, 0, 1))
     assert first == second
