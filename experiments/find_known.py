@@ -11,8 +11,8 @@ hash; the linear parts may come in any order). What it is told of a kernel is ho
 - the overlap (intersection over union) of dependency patterns: on which inputs the output's channels at one pixel
   depend (by the Jacobian, with fresh weights), and on which where that pixel of the input is 0; weight 2 each;
 - how far the pattern reaches up, down, left and right from the pixel; weight 1 each;
-- the ranks of the Jacobian as a matrix of outputs by pixels (for each input channel) and of outputs by channels (for
-  each pixel); weight 1 each;
+- the ranks of the Jacobian as a matrix of outputs by pixels (for each input channel), of input channels by pixels (for
+  each output) and of outputs by input channels (for each pixel); weight 1 each;
 - symmetries: how even the kernel is, its degree (log2 of the output's growth when the input is doubled), and whether it
   tells the pixels of a constant input apart; weight 1 each;
 - the rank of the Jacobian as a matrix of rows by columns of the image (for each output and input channel); weight
@@ -20,6 +20,7 @@ hash; the linear parts may come in any order). What it is told of a kernel is ho
 - FLOPs, parameters and activation elements, where they are more than the target's; weight 0.05 each;
 - the number of primitives: the fewer, the better; weight 0.05.
 
+It is the likeness to the target with its linear parts in the order below or in the reverse order, whichever is greater.
 Numbers are compared by the smaller over the larger (1 is added to both), symmetries by exp(-|difference|), numbers of
 primitives by 1 / (1 + n / n of the target). Random kernels need no such hints: a random search is played without them.
 Writes JSON under `experiments/results/`.
@@ -103,7 +104,7 @@ class Traits(NamedTuple):
     reaches: tuple[float, ...]
     """how far the first pattern reaches to both sides, in rows and in columns"""
     ranks: tuple[float, ...]
-    """of the Jacobian as outputs by pixels and as outputs by channels"""
+    """of the Jacobian as outputs by pixels, as channels by pixels and as outputs by channels"""
     symmetries: tuple[float, ...]
     """from 0 to 1: how even the kernel is, whether it tells pixels of a constant input apart; its degree"""
     separability: tuple[float, ...]
@@ -135,7 +136,11 @@ def traits(graph: KernelGraph) -> Traits:
     return Traits(
         patterns,
         reaches=tuple(reach for dim in (3, 2) for reach in _reaches(patterns[0].any(dim=dim).any(dim=(0, 1)))),
-        ranks=(_rank(jacobian.transpose(0, 1).flatten(2)), _rank(jacobian.permute(2, 3, 0, 1).flatten(0, 1))),
+        ranks=(
+            _rank(jacobian.transpose(0, 1).flatten(2)),
+            _rank(jacobian.flatten(2)),
+            _rank(jacobian.permute(2, 3, 0, 1).flatten(0, 1)),
+        ),
         symmetries=((1 + parity) / 2, changes, degree),
         separability=(_rank(jacobian.flatten(0, 1)),),
         costs=(cost.flops, cost.params, cost.activation),
@@ -227,7 +232,7 @@ class TargetEvaluator:
 
     def __init__(self, targets: Sequence[KernelGraph], stopper: Stopper, hints: bool) -> None:
         self._targets, self._stopper = {target.hash for target in targets}, stopper
-        self._traits = traits(targets[0]) if hints else None
+        self._traits = [traits(target) for target in (targets[0], targets[-1])] if hints else []
         self.count, self.found_after = 0, 0
 
     def evaluate(
@@ -251,17 +256,18 @@ class TargetEvaluator:
         return Measurement(graph.hash, Status.OK, quality=self._likeness(graph), speedup=1.0)
 
     def _likeness(self, graph: KernelGraph) -> float:
-        if self._traits is None:
+        if not self._traits:
             return 0.0
         try:
-            found = likeness(traits(graph), self._traits)
+            own = traits(graph)
+            found = max(likeness(own, target) for target in self._traits)
         except (CanvasError, RuntimeError):  # eigenvalues of what is not finite
             return 0.0
         return found if math.isfinite(found) else 0.0
 
 
 def targets(space: SearchSpace, name: str) -> list[KernelGraph]:
-    """The kernels of a target, one for each order of its linear parts."""
+    """The kernels of a target, one for each order of its linear parts; the last one has the first one's reversed."""
     target = TARGETS[name]
     programs = [" ".join((*order, target.end)).split() for order in itertools.permutations(target.parts)]
     return [space.kernel(space.replay(program)) for program in programs]

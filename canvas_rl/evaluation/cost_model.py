@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from canvas_rl.errors import ConfigError
+from canvas_rl.errors import ConfigError, MissingDependencyError
 from canvas_rl.ir import KernelGraph, static_cost
 from canvas_rl.symbolic.binding import symbol_values
 from canvas_rl.symbolic.site import Site
@@ -34,7 +34,8 @@ class CostModel:
         seed: of the trees.
 
     Raises:
-        ConfigError: fewer than 50 kernels, or scikit-learn is not installed.
+        ConfigError: fewer than 50 kernels.
+        MissingDependencyError: scikit-learn is not installed.
     """
 
     def __init__(
@@ -116,5 +117,7 @@ def _libraries() -> tuple[Any, Any]:
         from scipy.optimize import nnls
         from sklearn.ensemble import GradientBoostingRegressor
     except ImportError as error:
-        raise ConfigError("a cost model needs scikit-learn: install canvas_rl[cost-model]") from error
+        raise MissingDependencyError(
+            "a cost model needs scikit-learn, which is not installed: pip install scikit-learn"
+        ) from error
     return GradientBoostingRegressor, nnls

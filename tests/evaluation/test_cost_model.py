@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from canvas_rl.errors import ConfigError
+from canvas_rl.errors import ConfigError, MissingDependencyError
 from canvas_rl.evaluation.analytic import AnalyticEvaluator
 from canvas_rl.evaluation.cost_model import FEWEST_KERNELS, CostModel
 from canvas_rl.ir import KernelGraph
@@ -75,5 +75,5 @@ def test_a_missing_library_is_named(
         return original(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ConfigError, match=r"install canvas_rl\[cost-model\]"):
+    with pytest.raises(MissingDependencyError, match="pip install scikit-learn"):
         CostModel(*timed, SITES)
