@@ -13,8 +13,8 @@ hash; the linear parts may come in any order). What it is told of a kernel is ho
 - how far the pattern reaches up, down, left and right from the pixel; weight 1 each;
 - the ranks of the Jacobian as a matrix of outputs by pixels (for each input channel), of input channels by pixels (for
   each output) and of outputs by input channels (for each pixel); weight 1 each;
-- symmetries: how even the kernel is, its degree (log2 of the output's growth when the input is doubled), and whether it
-  tells the pixels of a constant input apart; weight 1 each;
+- symmetries: how even the kernel is, its degree (log2 of the output's growth when the input is doubled), whether it is
+  homogeneous of that degree, and whether it tells the pixels of a constant input apart; weight 1 each;
 - the rank of the Jacobian as a matrix of rows by columns of the image (for each output and input channel); weight
   0.05;
 - FLOPs, parameters and activation elements, where they are more than the target's; weight 0.05 each;
@@ -106,7 +106,8 @@ class Traits(NamedTuple):
     ranks: tuple[float, ...]
     """of the Jacobian as outputs by pixels, as channels by pixels and as outputs by channels"""
     symmetries: tuple[float, ...]
-    """from 0 to 1: how even the kernel is, whether it tells pixels of a constant input apart; its degree"""
+    """from 0 to 1: how even the kernel is, whether it is homogeneous and tells pixels of a constant input apart; its
+    degree"""
     separability: tuple[float, ...]
     """rank of the Jacobian as rows by columns"""
     costs: tuple[float, ...]
@@ -132,6 +133,7 @@ def traits(graph: KernelGraph) -> Traits:
     one, other = plain[0, :, CENTRE, CENTRE], plain[0, :, CENTRE - 1, CENTRE - 2]
     changes = float((one - other).norm() > 1e-5 * (one.norm() + other.norm()))
     degree = math.log2(max(float(twice.abs().mean() / scale), 1e-6))
+    homogeneous = float((twice - 2**degree * output).norm() < 1e-4 * twice.norm())
     cost = static_cost(graph, site)
     return Traits(
         patterns,
@@ -141,7 +143,7 @@ def traits(graph: KernelGraph) -> Traits:
             _rank(jacobian.flatten(2)),
             _rank(jacobian.permute(2, 3, 0, 1).flatten(0, 1)),
         ),
-        symmetries=((1 + parity) / 2, changes, degree),
+        symmetries=((1 + parity) / 2, homogeneous, changes, degree),
         separability=(_rank(jacobian.flatten(0, 1)),),
         costs=(cost.flops, cost.params, cost.activation),
         primitives=graph.primitive_count,
