@@ -17,6 +17,7 @@ from canvas_rl.evaluation.latency import LatencyConfig
 from canvas_rl.evaluation.proxy import ProxyConfig, proxy_fingerprint
 from canvas_rl.evaluation.subject import Place
 
+_MOST_COMPILERS = 16
 _DEVICE_RESERVE = 2 * 2**30
 
 METHOD_VERSION = 2
@@ -43,7 +44,7 @@ class EvaluationConfig:
     workers: int = 0
     """worker processes; 0: one for each processor, one on CUDA"""
     compile_workers: int = 0
-    """worker processes that compile ahead, where latency's mode is compile; 0: one for each processor"""
+    """worker processes that compile ahead, where latency's mode is compile; 0: one for each processor, at most 16"""
     seed: int = 0
     """seed of weights and inputs in gates and timing"""
 
@@ -72,7 +73,7 @@ class EvaluationConfig:
         """How many worker processes compile side by side; 0 where nothing is compiled."""
         if self.latency.mode != "compile":
             return 0
-        return self.compile_workers or processor_count()
+        return self.compile_workers or min(processor_count(), _MOST_COMPILERS)
 
     @property
     def device_memory_limit(self) -> int:
