@@ -4,10 +4,12 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Protocol
 
 from canvas_rl.primitives import Primitive
+from canvas_rl.primitives.arithmetic import Arithmetic
 from canvas_rl.primitives.elementwise import ODD, Elementwise
 from canvas_rl.primitives.group import Group
 from canvas_rl.primitives.shift import Shift
@@ -40,11 +42,11 @@ class _Canonical:
 
     def __init__(self, nodes: Sequence[_Node]) -> None:
         self._nodes = nodes
-        self._labels = [_label(node.primitive) for node in nodes]
+        self._labels = [self._label(index, node.primitive) for index, node in enumerate(nodes)]
         self._operands = [node.inputs for node in nodes]
         self._operands = self._distinct()
         self._users = Counter(operand for index in self._reached() for operand in self._operands[index])
-        self._labels = [_label(primitive) for primitive in self._ordered()]
+        self._labels = [self._label(index, primitive) for index, primitive in enumerate(self._ordered())]
         for index in range(len(nodes)):
             self._operands[index] = self._flat(index)
         self._operands = self._distinct()
@@ -52,6 +54,14 @@ class _Canonical:
         for index, operands in enumerate(self._operands):
             below = [self._digests[operand] for operand in operands]
             self._digests.append(_digest([self._labels[index], *(sorted(below) if self._symmetric(index) else below)]))
+
+    def _label(self, index: int, primitive: Primitive) -> str:
+        """How dims were aligned means nothing where operands have equal shapes; sizes may have become equal later."""
+        if isinstance(primitive, Arithmetic):
+            left, right = (self._nodes[operand].shape for operand in self._nodes[index].inputs)
+            if left == right:
+                primitive = replace(primitive, prefix=0, suffix=len(left.dims()))
+        return _label(primitive)
 
     def _distinct(self) -> list[tuple[int, ...]]:
         """The operands of each node, of those that surely compute the same always the first."""
