@@ -33,6 +33,7 @@ SAME = {
         "relu push(0) sin max(under->top) push(0) tanh max(under->top)",
         "tanh push(0) sin push(0) relu max(under->top) max(under->top)",
     ),
+    "sizes that became equal": ("fc(x) push(0) mul(top->under)", "fc(C) push(0) mul(under->top)"),
     "repeated or pushed": ("relu push(0) relu fc(C) mul(under->top)", "relu push(1) fc(C) mul(under->top)"),
     "repeated and moved": (
         "relu shift(1.H,+1) fc(C) push(0) shift(1.H,+1) relu mul(under->top)",
