@@ -145,16 +145,20 @@ class Genetics:
     def neighbour(self, genome: Genome, rng: np.random.Generator) -> Genome:
         """A genome that differs in one gene, drawn evenly; the output stays the last.
 
-        As likely as each other: a gene is put in, taken out, replaced by any or replaced by one of its family; which
-        it becomes is drawn evenly among all legal actions.
+        As likely as each other: a gene is put in, taken out, moved, replaced by any or replaced by one of its family;
+        which it becomes is drawn evenly among all legal actions.
         """
-        kind = int(rng.integers(4))
+        kind = int(rng.integers(5))
         place = int(rng.integers(max(len(genome) - (kind > 0), 1)))
         if kind == 0:
             return (*genome[:place], Gene(_EVENLY, label=self._next(genome)), *genome[place:])
         if kind == 1:
             return (*genome[:place], *genome[place + 1 :])
         if kind == 2:
+            rest = (*genome[:place], *genome[place + 1 :])
+            new = int(rng.integers(max(len(rest), 1)))
+            return (*rest[:new], genome[place], *rest[new:])
+        if kind == 3:
             return (*genome[:place], replace(genome[place], action=_EVENLY, source=-1), *genome[place + 1 :])
         return (*genome[:place], self._relative(genome[place]), *genome[place + 1 :])
 

@@ -52,9 +52,10 @@ def test_children_keep_the_beginning_of_one_parent_and_the_end_of_the_other(gene
 def test_neighbours_differ_in_one_gene_and_cover_all_of_them(genetics: Genetics) -> None:
     rng = np.random.default_rng(4)
     program = ("conv(3x3,d1,C)", "relu", "output(1)")
-    states = [genetics.grow_whole(genetics.neighbour(genetics.genome(program), rng), rng) for _ in range(10_000)]
+    states = [genetics.grow_whole(genetics.neighbour(genetics.genome(program), rng), rng) for _ in range(12_000)]
     grown = {state.program for state in states if state is not None}
-    assert all(_differ_in_one(program, other) for other in grown)
+    moved = ("relu", "conv(3x3,d1,C)", "output(1)")
+    assert all(_differ_in_one(program, other) for other in grown - {moved})
     replaced, first, last, taken_out, related = (
         ("fc(C)", "relu", "output(1)"),
         ("tanh", "conv(3x3,d1,C)", "relu", "output(1)"),
@@ -62,7 +63,7 @@ def test_neighbours_differ_in_one_gene_and_cover_all_of_them(genetics: Genetics)
         ("conv(3x3,d1,C)", "output(1)"),
         ("conv(3x3,d2,C)", "relu", "output(1)"),
     )
-    assert {replaced, first, last, taken_out, related} <= grown
+    assert {replaced, first, last, taken_out, related, moved} <= grown
 
 
 def _differ_in_one(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
