@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from test_session import make
-from test_train import QUICK, data, refused  # noqa: F401 - data is a fixture
+from test_train import QUICK, refused
 
 from canvas_rl import zoo
 from canvas_rl.session import SearchOver, Snapshot
@@ -76,7 +76,7 @@ def test_no_more_than_the_evaluations_asked_for(space, known, tmp_path):
 
 
 @pytest.mark.parametrize("agent", ["ppo", "random"])
-def test_a_run_begins_with_them(tmp_path, data, agent):  # noqa: F811
+def test_a_run_begins_with_them(tmp_path, data, agent):
     folder = tmp_path / "run"
     options = ["--agent", agent, "--evaluations", "4", "--agent-options"]
     options += ["kernels_per_update=2" if agent == "ppo" else "kernels_per_round=2"]
