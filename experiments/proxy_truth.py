@@ -107,20 +107,18 @@ def kernels(count: int, more: int) -> list[tuple[str, KernelGraph]]:
     return found + [("more", next(drawn)) for _ in range(more)]
 
 
-def _passing(
-    draw: Callable[[], KernelGraph], known: set[str], places: Sequence[Site], device: str = "cpu"
-) -> Iterator[KernelGraph]:
+def _passing(draw: Callable[[], KernelGraph], known: set[str], places: Sequence[Site]) -> Iterator[KernelGraph]:
     while True:
         graph = draw()
-        if graph.hash not in known and _passes(graph, places, device):
+        if graph.hash not in known and _passes(graph, places):
             known.add(graph.hash)
             yield graph
 
 
-def _passes(graph: KernelGraph, places: Sequence[Site], device: str) -> bool:
+def _passes(graph: KernelGraph, places: Sequence[Site]) -> bool:
     torch.manual_seed(0)
     try:
-        check_gates(lambda site: build_module(graph, site), places, device)
+        check_gates(lambda site: build_module(graph, site), places, "cpu")
     except Rejection:
         return False
     return True
@@ -138,7 +136,7 @@ def _zoo(places: Sequence[Site], known: set[str]) -> Iterator[KernelGraph]:
             graph = zoo.load(name, places)
         except CanvasError:  # not at these sites
             continue
-        if graph.hash not in known and _passes(graph, places, "cpu"):
+        if graph.hash not in known and _passes(graph, places):
             known.add(graph.hash)
             yield graph
 
