@@ -118,8 +118,7 @@ class KernelEvaluator:
         self._store = store
         self._loader = loader
         self._seen: dict[str, Measurement] = {}
-        count = max(self.config.worker_count, self.config.compiler_count)
-        self._pool = WorkerPool(count, _worker_settings(self.config))
+        self._pool = WorkerPool(self.config.process_count, _worker_settings(self.config))
 
     def __enter__(self) -> "KernelEvaluator":
         return self
@@ -175,8 +174,7 @@ class KernelEvaluator:
             for name, graph in fresh.items()
             if name not in stored
         ]
-        workers = max(self.config.worker_count, self.config.compiler_count)
-        for chunk in _chunks(unknown, _KERNELS_PER_WORKER * workers):
+        for chunk in _chunks(unknown, _KERNELS_PER_WORKER * self.config.process_count):
             self._measure(chunk, on_result)
         return [self._seen[graph.hash] for graph in graphs]
 

@@ -97,9 +97,8 @@ class LatencyConfig:
 
 def prepare(module: nn.Module, config: LatencyConfig) -> Timed:
     """A copy of a module, on its device and compiled as configured; `measure_pair` takes such references many times."""
-    with _inference(config):
-        prepared = _prepare_module(module, config)
-        return Timed(_compiled(prepared, config), prepared)
+    prepared = _prepare_module(module, config)
+    return Timed(_compiled(prepared, config), prepared)
 
 
 def measure_pair(
@@ -128,8 +127,9 @@ def compile_ahead(candidate: nn.Module, shape: tuple[int, ...], config: LatencyC
     `measure_pair` with this config then compiles in a fraction of the time, in any process of this user.
     """
     example = _prepare_input(torch.randn(config.batch_size, *shape), config)
+    prepared = prepare(candidate, config)
     with _inference(config):
-        prepare(candidate, config).call(example)
+        prepared.call(example)
 
 
 def network_latency(

@@ -76,6 +76,11 @@ class EvaluationConfig:
         return self.compile_workers or min(processor_count(), _MOST_COMPILERS)
 
     @property
+    def process_count(self) -> int:
+        """How many worker processes there are: each checks, trains and compiles."""
+        return max(self.worker_count, self.compiler_count)
+
+    @property
     def device_memory_limit(self) -> int:
         """Bytes of CUDA memory that a worker may take.
 
