@@ -30,15 +30,24 @@ class BreedingAgent(AskTellAgent):
     def breed(self, rng: np.random.Generator) -> State | None:
         """The finished program of a child; None if this one came to nothing."""
 
+    def recall(self, graph: KernelGraph) -> bool:
+        """Hear of a child that was asked for before; whether that changes who may breed."""
+        return False
+
     def exhausted(self) -> None:
         """Hear that no new child is found."""
 
     def propose(self, rng: np.random.Generator, asked: Sequence[KernelGraph]) -> KernelGraph:
         """A child that was not asked for before; a random kernel while the population grows, or if none is found."""
-        for _ in range(_TRIES if self.full else 0):
-            program = self.breed(rng)
-            if program is not None and self.is_new(child := self.space.kernel(program), asked):
+        tries = 0 if self.full else _TRIES
+        while tries < _TRIES:
+            tries, program = tries + 1, self.breed(rng)
+            if program is None:
+                continue
+            if self.is_new(child := self.space.kernel(program), asked):
                 return child
+            if self.recall(child):
+                tries = 0
         if self.full:
             self.exhausted()
         return self.sample(rng, asked)

@@ -14,7 +14,7 @@ from stable_baselines3.common.utils import obs_as_tensor, set_random_seed
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from agents.history import Built, History
+from agents.history import History
 from agents.imitation import Step, imitate_batch
 from agents.local_search import Neighbours
 
@@ -50,7 +50,9 @@ class EpisodicPPO(MaskablePPO):
     earned less (0 for a repeat), so that the best still differ from the good. The weight of the entropy grows by a
     fifth each round while too many kernels are repeats, and shrinks back else. The policy imitates the best kernels
     so far, which are many different ones, with some minibatches of an update. And some of a round's programs are not
-    its own but neighbours of the best kernels, from which it learns only if they become some of the best.
+    its own but neighbours of the best kernels, from which it learns only if they become some of the best. If all of
+    that has found nothing better for a while, the policy and its best kernels are given up for fresh ones: rewards
+    known from before cost nothing when their kernels are built again.
 
     Args:
         history: remembers rewards and the best kernels.
@@ -58,6 +60,7 @@ class EpisodicPPO(MaskablePPO):
         target_repeats: share of repeats above which the entropy's weight grows; 0 leaves the weight as it is.
         neighbours: where programs of neighbours come from.
         climbing: share of a round's programs that are neighbours; the first never is.
+        patience: kernels without a better one after which it begins anew; 0 for never.
         kwargs: MaskablePPO's arguments.
     """
 
@@ -76,12 +79,13 @@ class EpisodicPPO(MaskablePPO):
         target_repeats: float,
         neighbours: Neighbours,
         climbing: float,
+        patience: int,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.history = history
         self._imitation_batches, self._target_repeats = imitation_batches, target_repeats
-        self._neighbours, self._climbing = neighbours, climbing
+        self._neighbours, self._climbing, self._patience = neighbours, climbing, patience
         self._least_ent_coef = self.ent_coef
 
     def collect_rollouts(
@@ -109,10 +113,20 @@ class EpisodicPPO(MaskablePPO):
         super().train()
         if self.history.elite:
             self._imitate()
+        if 0 < self._patience <= self.history.stale:
+            self._begin_anew()
         self.rounds += 1
         self.logger.record("train/updates", self.rounds)
         self.logger.record("train/ent_coef", self.ent_coef)
         self.logger.dump(self.num_timesteps)
+
+    def _begin_anew(self) -> None:
+        """A fresh policy that knows no best kernels."""
+        set_random_seed(int(np.random.SeedSequence([self.seed or 0, self.rounds, 2]).generate_state(1)[0]))
+        fresh = self.policy_class(self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs)
+        self.policy = fresh.to(self.device)  # type: ignore[assignment]  # of the same class as before
+        self.history.begin_anew()
+        self.ent_coef, self.repeats = self._least_ent_coef, 0.0
 
     def _adapt_entropy(self) -> None:
         factor = _GROWTH if self.repeats > self._target_repeats else 1 / _GROWTH
@@ -161,14 +175,14 @@ class EpisodicPPO(MaskablePPO):
 
     def _remember(self, episodes: list[list[_Step]], infos: list[dict[str, Any]]) -> None:
         """Add the round's kernels to the history, then rank their rewards."""
-        outcomes = [info["outcome"] for info in infos]
-        for episode, info, outcome in zip(episodes, infos, outcomes, strict=True):
-            if not outcome.repeated:
-                steps = tuple(Step(step.observation, step.mask, int(step.action)) for step in episode)
-                self.history.add(Built(info["kernel"].hash, outcome.reward, steps))
-        for episode, outcome in zip(episodes, outcomes, strict=True):
-            episode[-1].reward = 0.0 if outcome.repeated else self.history.rank(outcome.reward)
-        share = float(np.mean([outcome.repeated for outcome in outcomes]))
+        history, names = self.history, [info["kernel"].hash for info in infos]
+        new = []
+        for episode, name, info in zip(episodes, names, infos, strict=True):
+            steps = tuple(Step(step.observation, step.mask, int(step.action)) for step in episode)
+            new.append(history.learn(name, info["outcome"], steps))
+        for episode, name, first in zip(episodes, names, new, strict=True):
+            episode[-1].reward = history.rank(history.rewards[name]) if first else 0.0
+        share = 1 - float(np.mean(new))
         self.repeats += _NEWEST * (share - self.repeats)
 
     def _fill(self, episodes: list[list[_Step]]) -> MaskableRolloutBuffer:

@@ -20,6 +20,7 @@ from canvas_rl.session import Judged, Outcome, Session
 from canvas_rl.space import State
 
 _SLOWEST = 1e-3  # a failed kernel counts as this fast
+_BEST = 0.5  # of the neighbours, the share whose parent is the best
 
 
 @dataclass(frozen=True)
@@ -32,18 +33,19 @@ class GeneticConfig:
     """parents that survive a generation"""
     kernels_per_generation: int = 16
     """children judged together"""
-    crossover: float = 0.4
+    crossover: float = 0.2
     """share of children with two parents"""
-    climbing: float = 0.3
-    """share of children that differ from a parent in one gene; the parent is the population's best, or with
-    objectives=pareto drawn as for the others, which are mutants"""
+    climbing: float = 0.6
+    """share of children that differ from a parent in one gene; the parent is the population's best half of the time,
+    else (with objectives=pareto always) drawn as for the others, which are mutants"""
     edits: float = 1.5
     """edits of a mutated child, on average"""
     tournament: int = 4
     """kernels drawn from the population, the best of which is a parent"""
-    patience: int = 500
+    patience: int = 200
     """children without a better reward after which all differ in one gene from the best; once no new one of these is
-    found, a new population is begun (0: never). Not with objectives=pareto"""
+    found, a new population is begun, which kernels of the old ones join for nothing when they are bred again (0:
+    never). Not with objectives=pareto"""
 
     def __post_init__(self) -> None:
         require_positive(self, "population", "kernels_per_generation", "tournament", "edits")
@@ -100,6 +102,8 @@ class GeneticAgent(BreedingAgent):
         super().begin(session)
         self._population: list[Individual] = []
         self._stale = 0  # children since the population's best reward
+        self._earned: dict[str, tuple[float, ...]] = {}
+        self._aside: set[str] = set()  # kernels earned before the population was begun that have not joined it
         self._toolbox = base.Toolbox()
         self._toolbox.register("mate", self._genetics.cross)
         self._toolbox.register("mutate", self._genetics.mutate, edits=self.config.edits, branches=True)
@@ -112,7 +116,11 @@ class GeneticAgent(BreedingAgent):
 
     def tell(self, judged: Sequence[Judged]) -> None:
         """Children join the population; the best survive."""
-        new = [Individual(graph.program, self._values(outcome)) for graph, outcome in judged if not outcome.repeated]
+        new = [judgement for judgement in judged if not judgement.outcome.repeated]
+        self._earned |= {graph.hash: self._values(outcome) for graph, outcome in new}
+        self._join([Individual(graph.program, self._earned[graph.hash]) for graph, _ in new])
+
+    def _join(self, new: list[Individual]) -> None:
         self._stale = self._stale + len(new) if self.full and not self._improves(new) else 0
         size = min(self.config.population, len(self._population) + len(new))
         self._population = list(self._toolbox.select(self._population + new, size))
@@ -130,18 +138,33 @@ class GeneticAgent(BreedingAgent):
     def exhausted(self) -> None:
         """All neighbours of the best are known: begin anew."""
         if self._stuck:
-            self._population, self._stale = [], 0
+            self._population, self._stale, self._aside = [], 0, set(self._earned)
+
+    def recall(self, graph: KernelGraph) -> bool:
+        """A kernel from before the population was begun joins it, with what it earned then."""
+        if graph.hash not in self._aside:
+            return False
+        self._aside.remove(graph.hash)
+        self._join([Individual(graph.program, self._earned[graph.hash])])
+        return True
 
     def _best(self) -> Individual:
         return max(self._population, key=lambda one: one.fitness.values)
 
     def state(self) -> dict[str, Any]:
         """The population, in order; how crowded a kernel is depends on others that did not survive."""
-        return {"population": [one.to_json() for one in self._population], "stale": self._stale}
+        return {
+            "population": [one.to_json() for one in self._population],
+            "stale": self._stale,
+            "earned": {name: list(values) for name, values in self._earned.items()},
+            "aside": sorted(self._aside),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up the population."""
         self._population = [Individual(*saved) for saved in state["population"]]
+        self._earned = {str(name): tuple(map(float, values)) for name, values in state["earned"].items()}
+        self._aside = set(state["aside"])
         self._stale = int(state["stale"])
 
     def _values(self, outcome: Outcome) -> tuple[float, ...]:
@@ -165,7 +188,8 @@ class GeneticAgent(BreedingAgent):
         if drawn < self.config.crossover:
             return self._genetics.grow(self._toolbox.mate(parent.program, self._parent(rng).program, rng), rng)
         if drawn < self.config.crossover + self.config.climbing:
-            return self._neighbour(self._best() if self.config.objectives == "reward" else parent, rng)
+            best = self.config.objectives == "reward" and rng.random() < _BEST
+            return self._neighbour(self._best() if best else parent, rng)
         return self._genetics.grow(self._toolbox.mutate(self._genetics.genome(parent.program), rng), rng)
 
     def _neighbour(self, parent: Individual, rng: np.random.Generator) -> State | None:

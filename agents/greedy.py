@@ -5,7 +5,6 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.episodic_ppo import EpisodicPPO
-from agents.history import Built
 from agents.imitation import Step
 from canvas_rl.ir import KernelGraph
 from canvas_rl.session import Session
@@ -35,8 +34,7 @@ class GreedyEvaluation(BaseCallback):
             graph, steps = self._play()
             history = self.model.history
             if graph.hash not in history.rewards:
-                outcome = self._session.judge([graph])[0]
-                history.add(Built(graph.hash, outcome.reward, steps))
+                history.learn(graph.hash, self._session.judge([graph])[0], steps)
             self._session.log("eval/reward", history.rewards[graph.hash])
 
     def _on_step(self) -> bool:

@@ -29,13 +29,13 @@ class Neighbours:
 
     def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
         """The actions of a program that was not judged yet; empty if none was found."""
-        elite, names = self._history.elite, self._space.actions
+        elite, judged = self._history.elite, self._history.rewards
         for _ in range(_TRIES if elite else 0):
             parent = elite[0 if rng.random() < _BEST else int(rng.integers(len(elite)))]
             genome = self._genetics.genome(self._program(parent))
             program = self._genetics.grow_whole(self._genetics.neighbour(genome, rng), rng)
-            if program is not None and (kernel := self._space.kernel(program)).hash not in self._history.rewards:
-                return tuple(map(names.index, kernel.program))
+            if program is not None and self._space.kernel(program).hash not in judged:
+                return program.actions
         return ()
 
     def _program(self, built: Built) -> list[str]:

@@ -64,6 +64,8 @@ class PPOConfig:
     """minibatches of an update that imitate the best kernels so far (0: none)"""
     climbing: float = 0.4
     """share of kernels that the policy does not build: they differ in one action from one of the best"""
+    patience: int = 1000
+    """kernels without a better one after which policy and best kernels are given up for fresh ones (0: never)"""
     eval_every: int = 10
     """updates between two kernels built without exploration, to be logged (0: none)"""
     warm_start_epochs: int = 200
@@ -71,7 +73,7 @@ class PPOConfig:
 
     def __post_init__(self) -> None:
         require_positive(self, "kernels_per_update", "batch_size", "n_epochs")
-        require_not_negative(self, "ent_coef", "vf_coef")
+        require_not_negative(self, "ent_coef", "vf_coef", "patience")
         require_not_negative(self, "elite_size", "imitation_batches", "eval_every", "warm_start_epochs")
         require_above(self, 0, "learning_rate", "clip_range", "max_grad_norm")
         if self.target_kl is not None:
@@ -146,6 +148,7 @@ class PPOAgent:
             target_repeats=config.target_repeats,
             neighbours=Neighbours(session.space, history),
             climbing=config.climbing,
+            patience=config.patience,
         )
 
 

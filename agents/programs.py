@@ -143,12 +143,13 @@ class Genetics:
         return genome
 
     def neighbour(self, genome: Genome, rng: np.random.Generator) -> Genome:
-        """A genome that differs in one gene, drawn evenly; the output stays the last.
+        """A genome that differs in one gene or one branch; the output stays the last.
 
         As likely as each other: a gene is put in, taken out, moved, replaced by any or replaced by one of its family;
-        which it becomes is drawn evenly among all legal actions.
+        a branch (a push and what joins it) is put in, or one is taken out. Which a gene becomes is drawn evenly among
+        all legal actions.
         """
-        kind = int(rng.integers(5))
+        kind = int(rng.integers(7 if self._joins else 5))
         place = int(rng.integers(max(len(genome) - (kind > 0), 1)))
         if kind == 0:
             return (*genome[:place], Gene(_EVENLY, label=self._next(genome)), *genome[place:])
@@ -160,7 +161,11 @@ class Genetics:
             return (*rest[:new], genome[place], *rest[new:])
         if kind == 3:
             return (*genome[:place], replace(genome[place], action=_EVENLY, source=-1), *genome[place + 1 :])
-        return (*genome[:place], self._relative(genome[place]), *genome[place + 1 :])
+        if kind == 4:
+            return (*genome[:place], self._relative(genome[place]), *genome[place + 1 :])
+        if kind == 5:
+            return self._branched(genome, place, rng)
+        return self._pruned(genome, rng)
 
     def _edited(self, genome: Genome, rng: np.random.Generator, kinds: int) -> Genome:
         kind, place = int(rng.integers(kinds)), int(rng.integers(max(len(genome), 1)))
@@ -188,6 +193,28 @@ class Genetics:
         push = Gene(self._pushes[0], source=source)
         join = Gene(family=int(rng.choice(self._joins)), label=self._next(genome))
         return (*genome[:place], push, *genome[place:end], join, *genome[end:])
+
+    def _pruned(self, genome: Genome, rng: np.random.Generator) -> Genome:
+        """A push is taken out with what joins its tensor to the rest, and half of the time all that is between them."""
+        pushes = [place for place, gene in enumerate(genome) if gene.source >= 0]
+        if not pushes:
+            return genome
+        start = pushes[int(rng.integers(len(pushes)))]
+        between = genome[start + 1 : self._join(genome, start)]
+        return (*genome[:start], *(between if rng.random() < _HALF else ()), *genome[start + 1 + len(between) + 1 :])
+
+    def _join(self, genome: Genome, push: int) -> int:
+        """Where the tensor of a push, or what was made of it, is joined to what lay below."""
+        depth = 1
+        for place in range(push + 1, len(genome)):
+            depth += self._grows(genome[place])
+            if depth == 0:
+                return place
+        raise ValueError("not a whole program: what is pushed is never joined")
+
+    def _grows(self, gene: Gene) -> int:
+        """How many tensors more than before are on the stack after a gene."""
+        return 1 if gene.source >= 0 else 1 - self.space.arity(gene.action)
 
     def _relative(self, gene: Gene) -> Gene:
         family = gene.family if gene.action < 0 else int(self.space.family_of[gene.action])
@@ -217,7 +244,7 @@ class Genetics:
         """A place where one tensor is on the stack, drawn evenly."""
         depth, places = 1, [0]
         for place, gene in enumerate(genome[:-1], start=1):
-            depth += 1 if gene.source >= 0 else 1 - self.space.arity(gene.action)
+            depth += self._grows(gene)
             if depth == 1:
                 places.append(place)
         return places[int(rng.integers(len(places)))]

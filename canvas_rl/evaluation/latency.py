@@ -116,9 +116,8 @@ def measure_pair(
     Raises:
         Rejection: a module can't be compiled, or the candidate's output is not finite or is wrong after timing.
     """
-    generator = torch.Generator().manual_seed(seed)
-    example = _prepare_input(torch.randn(config.batch_size, *shape, generator=generator), config)
-    return _measure(candidate, reference, example, config)
+    example = _random((config.batch_size, *shape), config.device, seed)
+    return _measure(candidate, reference, _prepare_input(example, config), config)
 
 
 def compile_ahead(candidate: nn.Module, shape: tuple[int, ...], config: LatencyConfig) -> None:
@@ -126,7 +125,7 @@ def compile_ahead(candidate: nn.Module, shape: tuple[int, ...], config: LatencyC
 
     `measure_pair` with this config then compiles in a fraction of the time, in any process of this user.
     """
-    example = _prepare_input(torch.randn(config.batch_size, *shape), config)
+    example = _prepare_input(_random((config.batch_size, *shape), config.device, seed=0), config)
     prepared = prepare(candidate, config)
     with _inference(config):
         prepared.call(example)
@@ -173,6 +172,12 @@ def _measure(
     return timing
 
 
+def _random(shape: tuple[int, ...], device: str | torch.device, seed: int) -> torch.Tensor:
+    """Normal numbers, drawn on the device: a large batch takes a CPU longer to draw than the kernel to be timed."""
+    generator = torch.Generator(device).manual_seed(seed)
+    return torch.randn(shape, generator=generator, device=device)
+
+
 def _prepare_input(tensor: torch.Tensor, config: LatencyConfig) -> torch.Tensor:
     tensor = tensor.to(config.device, config.torch_dtype)
     if config.channels_last and tensor.dim() == 4:
@@ -216,8 +221,7 @@ def _inference(config: LatencyConfig) -> Iterator[None]:
 
 def _check_output(timed: Call, pristine: nn.Module, example: torch.Tensor, config: LatencyConfig) -> None:
     """Overwrite the timed input in place: whoever remembers an output by its input's identity is found out."""
-    generator = torch.Generator().manual_seed(int(example.numel()))
-    example.copy_(torch.randn(example.shape, generator=generator))
+    example.copy_(_random(tuple(example.shape), example.device, seed=int(example.numel())))
     expected = pristine(example.clone()).float()
     if not bool(torch.isfinite(expected).all()):
         raise Rejection(Status.NOT_FINITE, f"the output for fresh inputs in {config.dtype} is not finite")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from agents.genetic import GeneticAgent, GeneticConfig
 from agents.history import Built
 from agents.imitation import certainty, demonstrations
 from agents.maskable_ppo import PPOAgent, PPOConfig, restore
@@ -235,6 +236,37 @@ def test_a_population_whose_best_has_no_new_neighbours_is_given_up():
     given_up = sizes(patience=12)
     assert given_up[:4] == [4, 8, 8, 8], "within its patience"
     assert min(given_up[4:]) < 8
+
+
+def test_a_new_population_learns_of_kernels_from_before_for_nothing():
+    few = SearchSpace((Site(8, 16, 16),), SearchOptions(allowed_filter="fc,relu,tanh", num_primitive_range=(1, 4)))
+    session = MemorySession(few, 16, value=lambda graph: 0.5)
+    run("genetic", session, population=8, kernels_per_generation=4, patience=12)
+    begun = next(now for now in session.snapshots if now.state["aside"]).state
+    assert len(begun["earned"]) == len(begun["known"])
+    agent = GeneticAgent(GeneticConfig(population=8))
+    agent.space = few
+    agent.begin(session)
+    agent.restore(begun)
+    kernel = few.kernel(few.replay(session.batches[0][0]))
+    assert kernel.hash in begun["aside"]
+    before = len(agent._population)
+    assert agent.recall(kernel)
+    assert not agent.recall(kernel), "it joins once"
+    assert len(agent._population) == before + 1
+
+
+def test_ppo_begins_anew_once_it_has_lost_patience(space):
+    def lives(patience):
+        session = MemorySession(space, 12, value=lambda graph: 0.5)
+        run("ppo", session, patience=patience)
+        return [len(snapshot.state["history"]["rewards"]) for snapshot in session.snapshots]
+
+    grown = lives(0)
+    assert grown == sorted(grown)
+    begun = lives(20)
+    assert begun.count(0) >= 2
+    assert all(kernels < 20 + 8 for kernels in begun)
 
 
 def test_ppo_plays_neighbours_of_its_best_and_learns_nothing_of_their_steps(space):

@@ -30,6 +30,8 @@ SETTINGS = {
 }
 VARIANTS = {**{name: (name, SETTINGS.get(name, ())) for name in AGENTS.names()}}
 VARIANTS["genetic, pareto"] = ("genetic", (*SETTINGS["genetic"], "objectives=pareto"))
+VARIANTS["genetic, impatient"] = ("genetic", (*SETTINGS["genetic"], "patience=6"))
+VARIANTS["ppo, impatient"] = ("ppo", (*SETTINGS["ppo"], "patience=6"))
 SPACES = {
     "1-D, a BMM forced": ((Site(8, 6),), {"force_bmm_possibility": 1.0, "num_primitive_range": (2, 5)}),
     "0-D": ((Site(12),), {"num_primitive_range": (2, 4)}),

@@ -3,6 +3,7 @@ import pytest
 
 from agents.history import Built, History
 from agents.imitation import Step
+from canvas_rl.session import Outcome
 
 
 def built(name, reward, actions=(1, 2)):
@@ -49,6 +50,23 @@ def test_only_the_last_kernels_count_for_a_rank():
     assert history.elite == []
 
 
+def test_a_history_begun_anew_knows_what_was_put_aside():
+    history = filled()
+    history.begin_anew()
+    assert (history.elite, history.rewards, history.stale) == ([], {}, 0)
+    again = Outcome(-1.0, repeated=True)
+    assert history.learn("b", again, built("b", 0).steps), "built for the first time since"
+    assert history.rewards == {"b": 0.5}, "what it earned then, not what a repeat earns"
+    assert not history.learn("b", again, built("b", 0).steps)
+    assert not history.learn("unheard of", again, ())
+    assert history.learn("e", Outcome(0.3), built("e", 0).steps)
+    assert [kernel.hash for kernel in history.elite] == ["b", "e"]
+
+
+def test_stale_counts_the_kernels_since_the_best():
+    assert filled().stale == 2, "c is as good as b, d is worse"
+
+
 def test_kernels_are_drawn_alike_however_long():
     history = History(2)
     history.add(built("long", 1.0, (1,) * 9))
@@ -57,11 +75,18 @@ def test_kernels_are_drawn_alike_however_long():
     assert np.mean(np.array(drawn) == 2) == pytest.approx(0.5, abs=0.05)
 
 
-@pytest.mark.parametrize("history", [filled(), filled(0), History(3)])
+def begun_anew():
+    history = filled()
+    history.begin_anew()
+    history.add(built("b", 0.5))
+    return history
+
+
+@pytest.mark.parametrize("history", [filled(), filled(0), History(3), begun_anew()])
 def test_a_restored_history_is_the_same(history):
     other = History(3)
     other.restore(history.state(), history.tensors())
-    assert other.rewards == history.rewards
+    assert other.state() == history.state()
     assert [kernel[:2] for kernel in other.elite] == [kernel[:2] for kernel in history.elite]
     for left, right in zip(other.elite, history.elite, strict=True):
         for mine, theirs in zip(left.steps, right.steps, strict=True):

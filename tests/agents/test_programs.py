@@ -55,7 +55,8 @@ def test_neighbours_differ_in_one_gene_and_cover_all_of_them(genetics: Genetics)
     states = [genetics.grow_whole(genetics.neighbour(genetics.genome(program), rng), rng) for _ in range(12_000)]
     grown = {state.program for state in states if state is not None}
     moved = ("relu", "conv(3x3,d1,C)", "output(1)")
-    assert all(_differ_in_one(program, other) for other in grown - {moved})
+    branched = {other for other in grown if any(name.startswith("push") for name in other)}
+    assert all(_differ_in_one(program, other) for other in grown - branched - {moved})
     replaced, first, last, taken_out, related = (
         ("fc(C)", "relu", "output(1)"),
         ("tanh", "conv(3x3,d1,C)", "relu", "output(1)"),
@@ -64,6 +65,24 @@ def test_neighbours_differ_in_one_gene_and_cover_all_of_them(genetics: Genetics)
         ("conv(3x3,d2,C)", "relu", "output(1)"),
     )
     assert {replaced, first, last, taken_out, related, moved} <= grown
+    assert ("push(0)", "conv(3x3,d1,C)", "add(under->top)", "relu", "output(1)") in branched
+    assert all(_unbranched(other) in (program, moved) for other in branched)
+
+
+def _unbranched(program: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in program if not name.startswith(("push", "add", "sub", "mul", "min", "max", "bmm")))
+
+
+def test_a_branch_is_taken_out_with_what_joins_it_and_with_or_without_what_is_between(genetics: Genetics) -> None:
+    rng = np.random.default_rng(6)
+    program = ("fc(C)", "push(1)", "tanh", "push(0)", "sub(under->top)", "mul(under->top)", "output(1)")
+    pruned = {genetics.grow_whole(genetics._pruned(genetics.genome(program), rng), rng) for _ in range(100)}
+    assert {state.program for state in pruned if state is not None} == {
+        ("fc(C)", "push(1)", "tanh", "mul(under->top)", "output(1)"),
+        ("fc(C)", "tanh", "push(0)", "sub(under->top)", "output(1)"),
+        ("fc(C)", "output(1)"),
+    }
+    assert genetics._pruned(genetics.genome(("relu", "output(1)")), rng) == genetics.genome(("relu", "output(1)"))
 
 
 def _differ_in_one(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
