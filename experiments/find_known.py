@@ -92,8 +92,7 @@ TARGETS = {
     ),
 }
 CENTRE = 24
-CAP = {"random": 20_000}
-DEFAULT_CAP = 10_000
+CAP = 20_000
 
 
 class Traits(NamedTuple):
@@ -331,7 +330,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--targets", nargs="+", default=list(TARGETS), choices=TARGETS)
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0, 1, ... of each agent")
-    parser.add_argument("--cap", type=int, help=f"evaluations of a search (default: {CAP}, others {DEFAULT_CAP})")
+    parser.add_argument("--cap", type=int, default=CAP, help=f"evaluations of a search (default: {CAP})")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--output", type=Path, default=RESULTS / "find_known.json")
     return parser.parse_args()
@@ -345,22 +344,22 @@ def main() -> None:
             () if agent == "random" else tuple(given.agent_options),
             target,
             seed,
-            given.cap or CAP.get(agent, DEFAULT_CAP),
+            given.cap,
         )
         for seed in range(given.seeds)
         for target in given.targets
         for agent in given.agents
     ]
+    machine = {"python": platform.python_version(), "torch": torch.__version__, "canvas_rl": canvas_rl.__version__}
+    spaces = {name: {**target._asdict(), "options": target.options.to_json()} for name, target in TARGETS.items()}
+    report = {"sites": [str(site) for site in SITES], "targets": spaces, "machine": machine}
     results = []
     with ProcessPoolExecutor(given.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         for done in as_completed([pool.submit(play, run) for run in runs]):
             results.append(done.result())
             print(json.dumps(results[-1]), flush=True)
-    results.sort(key=lambda result: (result["target"], result["agent"], result["seed"]))
-    machine = {"python": platform.python_version(), "torch": torch.__version__, "canvas_rl": canvas_rl.__version__}
-    spaces = {name: {**target._asdict(), "options": target.options.to_json()} for name, target in TARGETS.items()}
-    report = {"sites": [str(site) for site in SITES], "targets": spaces, "machine": machine, "runs": results}
-    given.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+            results.sort(key=lambda result: (result["target"], result["agent"], result["seed"]))
+            given.output.write_text(json.dumps({**report, "runs": results}, indent=1) + "\n", encoding="utf-8")
     print(table(results))
 
 
