@@ -1,8 +1,8 @@
 """A benchmark table for search agents: every kernel of a closed search space, really trained and timed.
 
-    python experiments/tabulate.py collect --device cuda --workers 14 --seconds 540
-    python experiments/tabulate.py pack --output canvas_rl/evaluation/benchmark.json.gz
-    python experiments/tabulate.py report
+    python experiments/benchmark_table.py collect --device cuda --workers 14 --seconds 540
+    python experiments/benchmark_table.py pack --output canvas_rl/evaluation/benchmark.json.gz
+    python experiments/benchmark_table.py report
 
 `collect` enumerates the space and evaluates kernels into `FOLDER/measurements.sqlite`, with `FOLDER/recipe.json`
 beside it; what is there is not measured again, so that it goes on where a call has stopped. Kernels are taken in
