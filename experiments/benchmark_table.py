@@ -19,7 +19,7 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,6 +61,7 @@ TIME_CAP_S = 0.015
 KERNELS_PER_WORKER = 8
 TRIES = 3
 """A kernel that crashed, or ran out of time or memory, is measured again by so many calls in all."""
+VARYING = {"clock_mhz", "noise", "notes"}
 SLACK = 1.2
 """A chunk is begun if the time left is so many times what its kernels should take."""
 
@@ -151,9 +152,16 @@ def pack(given: argparse.Namespace) -> None:
     known = store.get_many([graph.hash for graph in kernels], recipe["fingerprint"], recipe["device"])
     store.close()
     reference = Measurement.from_json(recipe.pop("reference"))
+    recipe["environments"] = environments(known.values())
     table = make_table(recipe, reference, kernels, known)
     table.save(given.output)
     print(f"{len(kernels)} kernels in {given.output.stat().st_size} bytes: {given.output}")
+
+
+def environments(rows: Iterable[Measurement]) -> list[dict[str, str]]:
+    """The different machines and versions behind measurements, without what changes from kernel to kernel."""
+    kept = ({name: row.environment[name] for name in sorted({*row.environment} - VARYING)} for row in rows)
+    return [dict(entry) for entry in sorted({tuple(entry.items()) for entry in kept})]
 
 
 def report(given: argparse.Namespace) -> None:
