@@ -1,7 +1,8 @@
 """Kernel architecture search: find a small PyTorch operator that replaces the convolutions of a network.
 
 The interfaces of Canvas (`Placeholder`, `sample`, `replace`, ...) are here, and what is this project's own:
-`auto_place`, `load_kernel`, `load_network` and `search`, the Python call behind `python -m canvas_rl.train`.
+`auto_place`, `load_kernel`, `load_network`, `search`, the Python call behind `python -m canvas_rl.train`, and
+`TabulatedEvaluator`, the benchmark of search agents.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from canvas_rl.registry import load_object
 from canvas_rl.zoo import debug_sample
 
 if TYPE_CHECKING:
+    from canvas_rl.evaluation.tabulated import TabulatedEvaluator
     from canvas_rl.study import load_network, search
 
 __version__ = "0.1.0"
@@ -34,6 +36,7 @@ __all__ = [
     "KernelPack",
     "Placeholder",
     "SearchOptions",
+    "TabulatedEvaluator",
     "__version__",
     "auto_place",
     "debug_sample",
@@ -52,11 +55,15 @@ __all__ = [
     "seed",
 ]
 
-_LAZY = {"load_network": "canvas_rl.study:load_network", "search": "canvas_rl.study:search"}
+_LAZY = {
+    "TabulatedEvaluator": "canvas_rl.evaluation.tabulated:TabulatedEvaluator",
+    "load_network": "canvas_rl.study:load_network",
+    "search": "canvas_rl.study:search",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the search machinery only when it is asked for: it needs the agents' packages."""
+    """Import what a search needs only when it is asked for: it is slow to import, and needs the agents' packages."""
     if name in _LAZY:
         return load_object(_LAZY[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

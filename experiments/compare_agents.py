@@ -1,15 +1,21 @@
 """Which agent finds better kernels with fewer evaluations? Repeatable on any machine, without a GPU.
 
     python experiments/compare_agents.py --evaluations 2000 --seeds 5 --processes 2
+    python experiments/compare_agents.py --objective tabulated --seeds 5 --processes 2
 
-Every agent searches the default space of `python -m canvas_rl.train` at the sites of ResNet-18 with every seed. The
-objective is deterministic and cheap: `AnalyticEvaluator` (latency of a roofline, quality from the graph's structure;
-its docstring has the formulas) under the default reward. It stands in for measured latency and trained quality: what
-it ranks first need not be the best kernel.
+Every agent searches with every seed, under the default reward, with one of two objectives.
 
-Writes one JSON a run under `experiments/results/compare_agents/`, and from all runs there the table `summary.json`,
-`summary.md` and, with matplotlib, `curves.png`: the best reward so far, mean and 95% confidence interval over the seeds
-(Student's t), and the hypervolume of each run's Pareto front. Runs that are there already are not repeated.
+`analytic`: the default space of `python -m canvas_rl.train` at the sites of ResNet-18. Deterministic and cheap:
+`AnalyticEvaluator` (latency of a roofline, quality from the graph's structure; its docstring has the formulas). It
+stands in for measured latency and trained quality: what it ranks first need not be the best kernel.
+
+`tabulated`: the space of the benchmark table (docs/benchmark.md), in which every kernel was really trained and timed.
+The best kernel is known, so regrets and the evaluations until it was found are reported too.
+
+Writes one JSON a run under `experiments/results/compare_agents/` or `compare_agents_tabulated/`, and from all runs
+there the table `summary.json`, `summary.md` and, with matplotlib, `curves.png`: the best reward so far (tabulated: the
+regret), mean and 95% confidence interval over the seeds (Student's t), and the hypervolume of each run's Pareto front.
+Runs that are there already are not repeated.
 """
 
 import argparse
@@ -18,7 +24,7 @@ import math
 import multiprocessing
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,14 +36,16 @@ import torch
 import canvas_rl
 from canvas_rl.errors import ConfigError
 from canvas_rl.evaluation.analytic import AnalyticEvaluator
+from canvas_rl.evaluation.tabulated import TabulatedEvaluator
 from canvas_rl.kernels.sampling import DEFAULT_SITES
 from canvas_rl.rewards import make_reward
 from canvas_rl.space import SearchSpace
 from canvas_rl.study.front import hypervolume, objectives_of
 from canvas_rl.study.settings import default_space
 from in_memory import Timed, search
+from known_optimum import against_optimum, optimum, optimum_table, regret
 
-RESULTS = Path(__file__).parent / "results" / "compare_agents"
+RESULTS = Path(__file__).parent / "results"
 CONTENDERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "random": ("random", ()),
     "ppo": ("ppo", ()),
@@ -48,31 +56,68 @@ CONTENDERS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """For each row of the table the agent and its options."""
 BASELINE = "random"
-MARKS = (100, 200, 400, 800, 1600, 2000)
-EARLY = 400
-"""Evaluations within which an agent shall reach the baseline's best."""
+MARKS = (100, 200, 400, 800, 1600)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is searched for.
+
+    Attributes:
+        folder: where results are kept, in `RESULTS`.
+        evaluations: how many kernels a search may evaluate, unless it is said.
+        early: evaluations within which an agent shall reach the baseline's best.
+    """
+
+    folder: str
+    evaluations: int
+    early: int
+
+
+OBJECTIVES = {
+    "analytic": Objective("compare_agents", 2000, 400),
+    "tabulated": Objective("compare_agents_tabulated", 500, 100),
+}
 
 
 @dataclass(frozen=True)
 class Run:
-    """One search: a contender, a seed and how many kernels it may evaluate."""
+    """One search: a contender, a seed, how many kernels it may evaluate, what for, and where its result is kept."""
 
     contender: str
     seed: int
     evaluations: int
+    objective: str
+    folder: Path
+    table: Path | None = None
 
     @property
     def path(self) -> Path:
-        """Where its result is kept."""
-        return RESULTS / f"{self.contender}-{self.evaluations}-{self.seed}.json"
+        """The file of its result."""
+        return self.folder / f"{self.contender}-{self.evaluations}-{self.seed}.json"
+
+    @property
+    def marks(self) -> list[int]:
+        """Numbers of evaluations at which it is looked at."""
+        return marks_until(self.evaluations)
+
+
+def marks_until(evaluations: int) -> list[int]:
+    return [*(mark for mark in MARKS if mark < evaluations), evaluations]
 
 
 def play(run: Run) -> dict[str, Any]:
     """Search, and return what there is to know of it, JSON-ready."""
     torch.set_num_threads(1)
     name, options = CONTENDERS[run.contender]
-    space = SearchSpace(DEFAULT_SITES, default_space())
-    evaluator, reward = Timed(AnalyticEvaluator(space.sites)), make_reward()
+    reward, known = make_reward(), {}
+    if run.objective == "tabulated":
+        tabulated = TabulatedEvaluator(run.table)
+        space, evaluator = tabulated.space, Timed(tabulated)
+        known = {"optimum": optimum(tabulated, reward)}
+    else:
+        space = SearchSpace(DEFAULT_SITES, default_space())
+        evaluator = Timed(AnalyticEvaluator(space.sites))
     session, seconds = search(name, options, space, evaluator, reward, run.evaluations, run.seed)
     best = session.archive.best
     points = [objectives_of(measurement, evaluator.reference) for measurement in evaluator.measurements]
@@ -84,12 +129,13 @@ def play(run: Run) -> dict[str, Any]:
         "evaluations": session.count,
         "repeats": session.repeats,
         "rewards": [round(reward(measurement, evaluator.reference), 6) for measurement in evaluator.measurements],
-        "hypervolume": {str(mark): hypervolume(filter(None, points[:mark])) for mark in MARKS if mark <= len(points)},
+        "hypervolume": {str(mark): hypervolume(filter(None, points[:mark])) for mark in run.marks},
         "front": session.front.points,
         "best": {"reward": best.reward, "program": list(best.graph.program), "hash": best.graph.hash} if best else None,
         "own_ms_per_kernel": round(1000 * seconds / session.count, 2),
         "machine": {"python": platform.python_version(), "torch": torch.__version__, "machine": platform.machine()},
         "canvas_rl": canvas_rl.__version__,
+        **known,
     }
 
 
@@ -107,7 +153,7 @@ def first_reaching(run: dict[str, Any], target: float) -> float:
 def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The table: for each contender its best rewards, how it compares with the baseline, and its fronts."""
     by_seed = {run["seed"]: run for run in runs if run["contender"] == BASELINE}
-    union = hypervolume(tuple(point) for run in runs for point in run["front"])
+    union, marks = best_hypervolume(runs), marks_until(runs[0]["evaluations"])
     rows = {}
     for contender in CONTENDERS:
         own = sorted((run for run in runs if run["contender"] == contender), key=lambda run: run["seed"])
@@ -118,17 +164,24 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         gaps = [union - hypervolume(tuple(point) for point in run["front"]) for run in own]
         rows[contender] = {
             "seeds": [run["seed"] for run in own],
-            "best": {
-                str(mark): [round(float(c[mark - 1]), 4) for c in curves] for mark in MARKS if mark <= len(curves[0])
-            },
+            "best": {str(mark): [round(float(curve[mark - 1]), 4) for curve in curves] for mark in marks},
             "better_than_random": sum(bool(best_so_far(run)[-1] > best_so_far(base)[-1]) for run, base in paired),
             "evaluations_to_randoms_best": _median(first_reaching(run, best_so_far(base)[-1]) for run, base in paired),
             "hypervolume": [round(union - gap, 4) for gap in gaps],
             "hypervolume_gap": round(statistics.median(gaps), 4),
             "own_ms_per_kernel": round(statistics.median(run["own_ms_per_kernel"] for run in own), 1),
             "repeats": [run["repeats"] for run in own],
+            **(against_optimum(own, marks, first_reaching) if "optimum" in own[0] else {}),
         }
-    return {"evaluations": runs[0]["evaluations"], "hypervolume_of_all": round(union, 4), "agents": rows}
+    known = {"optimum": runs[0]["optimum"]} if "optimum" in runs[0] else {}
+    return {"evaluations": runs[0]["evaluations"], "hypervolume_of_all": round(union, 4), "agents": rows, **known}
+
+
+def best_hypervolume(runs: Sequence[dict[str, Any]]) -> float:
+    """That of all kernels where they are known, else of all runs together."""
+    if "optimum" in runs[0]:
+        return float(runs[0]["optimum"]["hypervolume"])
+    return hypervolume(tuple(point) for run in runs for point in run["front"])
 
 
 def _median(values: Any) -> float | None:
@@ -136,23 +189,24 @@ def _median(values: Any) -> float | None:
     return None if math.isinf(found) else found
 
 
-def table(summary: dict[str, Any]) -> str:
+def table(summary: dict[str, Any], early: int) -> str:
     """The summary in Markdown."""
-    last = str(summary["evaluations"])
+    last, whole = str(summary["evaluations"]), "kernels" if "optimum" in summary else "runs"
     lines = [
-        f"| agent | best reward @{EARLY} | @{last} | better than random | evaluations to random's best @{last} | "
-        "gap of the front to that of all runs | own time, ms/kernel |",
+        f"| agent | best reward @{early} | @{last} | better than random | evaluations to random's best @{last} | "
+        f"gap of the front to that of all {whole} | own time, ms/kernel |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, row in summary["agents"].items():
-        early, late = (_spread(row["best"][mark]) if mark in row["best"] else "-" for mark in (str(EARLY), last))
+        soon, late = (_spread(row["best"][mark]) if mark in row["best"] else "-" for mark in (str(early), last))
         reached = row["evaluations_to_randoms_best"]
         lines.append(
-            f"| {name} | {early} | {late} | {row['better_than_random']} of {len(row['seeds'])} | "
+            f"| {name} | {soon} | {late} | {row['better_than_random']} of {len(row['seeds'])} | "
             f"{'-' if reached is None else f'{reached:g}'} | {row['hypervolume_gap']:.3f} | "
             f"{row['own_ms_per_kernel']:.1f} |"
         )
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    return f"{text}\n{optimum_table(summary, early)}" if "optimum" in summary else text
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -160,7 +214,7 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def draw(runs: Sequence[dict[str, Any]], path: Path) -> bool:
-    """Draw best-so-far curves with 95% confidence intervals and hypervolumes; False without matplotlib."""
+    """Draw best-so-far curves or regrets, with 95% confidence intervals, and hypervolumes; False without matplotlib."""
     try:
         import matplotlib
 
@@ -169,11 +223,12 @@ def draw(runs: Sequence[dict[str, Any]], path: Path) -> bool:
     except ImportError:
         return False
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), width_ratios=(3, 2))
-    union = hypervolume(tuple(point) for run in runs for point in run["front"])
+    union, known = best_hypervolume(runs), "optimum" in runs[0]
+    curve: Callable[[dict[str, Any]], np.ndarray[Any, Any]] = regret if known else best_so_far
     names = [name for name in CONTENDERS if any(run["contender"] == name for run in runs)]
     for number, name in enumerate(names):
         own = [run for run in runs if run["contender"] == name]
-        curves = np.stack([best_so_far(run) for run in own])
+        curves = np.stack([curve(run) for run in own])
         steps, mean = np.arange(1, curves.shape[1] + 1), curves.mean(axis=0)
         margin = student_t(len(own)) * curves.std(axis=0, ddof=1) / math.sqrt(len(own)) if len(own) > 1 else 0 * mean
         left.plot(steps, mean, color=f"C{number}", label=name)
@@ -182,11 +237,17 @@ def draw(runs: Sequence[dict[str, Any]], path: Path) -> bool:
         gaps = union - np.array([[run["hypervolume"][str(mark)] for mark in marks] for run in own])
         right.plot(marks, np.median(gaps, axis=0), marker="o", color=f"C{number}", label=name)
     most = len(runs[0]["rewards"])
-    left.set(xlabel="evaluations", ylabel="best reward so far", xscale="log", xlim=(20, most), ylim=(1.2, None))
-    right.set(xlabel="evaluations", xscale="log", ylabel="hypervolume missing to the front of all runs", yscale="log")
+    left.set(xlabel="evaluations", xscale="log", xlim=(20, most))
+    left.set(
+        **({"ylabel": "regret", "ylim": (0, 0.5)} if known else {"ylabel": "best reward so far", "ylim": (1.2, None)})
+    )
+    whole = "kernels" if known else "runs"
+    right.set(
+        xlabel="evaluations", xscale="log", ylabel=f"hypervolume missing to the front of all {whole}", yscale="log"
+    )
     right.set_title("median; lower is better", fontsize=10)
     left.set_title(f"mean and 95% confidence interval of {len({run['seed'] for run in runs})} seeds", fontsize=10)
-    left.legend(loc="lower right", fontsize=9)
+    left.legend(loc="upper right" if known else "lower right", fontsize=9)
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
@@ -205,17 +266,27 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--agents", nargs="+", default=list(CONTENDERS), choices=CONTENDERS, metavar="AGENT")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0, 1, ... of each agent")
-    parser.add_argument("--evaluations", type=int, default=2000)
+    parser.add_argument("--objective", choices=OBJECTIVES, default="analytic")
+    parser.add_argument("--evaluations", type=int, help="of each search (default: 2000 analytic, 500 tabulated)")
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--table", type=Path, help="of the tabulated objective (default: the shipped one)")
+    parser.add_argument("--folder", type=Path, help="for results (default: that of the objective)")
     return parser.parse_args()
 
 
 def main() -> None:
     given = parse()
-    if min(given.seeds, given.evaluations, given.processes) < 1:
+    objective = OBJECTIVES[given.objective]
+    evaluations = objective.evaluations if given.evaluations is None else given.evaluations
+    if min(given.seeds, evaluations, given.processes) < 1:
         raise ConfigError("--seeds, --evaluations and --processes are counts: expected at least 1")
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    asked = [Run(name, seed, given.evaluations) for seed in range(given.seeds) for name in given.agents]
+    folder = given.folder or RESULTS / objective.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    asked = [
+        Run(name, seed, evaluations, given.objective, folder, given.table)
+        for seed in range(given.seeds)
+        for name in given.agents
+    ]
     missing = [run for run in asked if not run.path.exists()]
     print(f"{len(asked)} runs, {len(asked) - len(missing)} of them done before", flush=True)
     with ProcessPoolExecutor(given.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -224,15 +295,14 @@ def main() -> None:
             run, result = started[done], done.result()
             run.path.write_text(json.dumps(result) + "\n", encoding="utf-8")
             print(f"{run.contender}, seed {run.seed}: best {max(result['rewards']):.4f}", flush=True)
-    runs = [
-        json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob(f"*-{given.evaluations}-*.json"))
-    ]
+    runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"*-{evaluations}-*.json"))]
     summary = summarise(runs)
-    (RESULTS / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "summary.md").write_text(table(summary), encoding="utf-8")
-    print(table(summary))
-    drawn = draw(runs, RESULTS / "curves.png")
-    print(f"written to {RESULTS}{'' if drawn else ' (no figure: pip install matplotlib)'}")
+    text = table(summary, objective.early)
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    (folder / "summary.md").write_text(text, encoding="utf-8")
+    print(text)
+    drawn = draw(runs, folder / "curves.png")
+    print(f"written to {folder}{'' if drawn else ' (no figure: pip install matplotlib)'}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from canvas_rl.symbolic.site import ReferenceConv, Site, check_sites
 Callback = Callable[[Measurement], None]
 
 REFERENCE = "reference"
-_KERNELS_PER_WORKER = 4
+KERNELS_PER_WORKER = 4
 _FAILURES_BELIEVED = 3
 
 
@@ -89,9 +89,11 @@ class KernelEvaluator:
             measured again, except that kernels which crashed, ran out of time or of memory are given two more tries,
             one by each later evaluator.
         loader: `module:function` that makes a Subject of a kernel's JSON, in the workers too.
+        kernels_per_worker: how many kernels for each worker are in a chunk. More keep the workers busier, and more is
+            lost by an interruption: what was trained but not yet timed.
 
     Raises:
-        ConfigError: the device is not there.
+        ConfigError: the device is not there, or `kernels_per_worker` is below 1.
         DatasetError: the proxy's data set is missing or malformed.
     """
 
@@ -102,6 +104,7 @@ class KernelEvaluator:
         config: EvaluationConfig | None = None,
         store: MeasurementStore | None = None,
         loader: str = LOADER,
+        kernels_per_worker: int = KERNELS_PER_WORKER,
     ) -> None:
         check_sites(tuple(sites))
         self.sites = tuple(sites)
@@ -110,6 +113,8 @@ class KernelEvaluator:
         references = tuple(references) if references is not None else (ReferenceConv(),) * len(self.sites)
         if len(references) != len(self.sites):
             raise ConfigError(f"{len(references)} references were given for {len(self.sites)} sites")
+        if kernels_per_worker < 1:
+            raise ConfigError(f"kernels_per_worker is {kernels_per_worker}: expected at least 1")
         self._places = tuple(map(Place, self.sites, references))
         self.fingerprint = evaluation_fingerprint(self._places, self.config)
         self.device = device_name(self.config.latency)
@@ -117,6 +122,7 @@ class KernelEvaluator:
         self._reference_spec = reference_spec(self._places)
         self._store = store
         self._loader = loader
+        self._chunk = kernels_per_worker * self.config.process_count
         self._seen: dict[str, Measurement] = {}
         self._pool = WorkerPool(self.config.process_count, _worker_settings(self.config))
 
@@ -174,7 +180,7 @@ class KernelEvaluator:
             for name, graph in fresh.items()
             if name not in stored
         ]
-        for chunk in _chunks(unknown, _KERNELS_PER_WORKER * self.config.process_count):
+        for chunk in _chunks(unknown, self._chunk):
             self._measure(chunk, on_result)
         return [self._seen[graph.hash] for graph in graphs]
 

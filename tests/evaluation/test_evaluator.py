@@ -204,6 +204,8 @@ def test_bad_settings_are_refused_with_a_sentence() -> None:
         KernelEvaluator(())
     with pytest.raises(ConfigError, match="1 references were given for 2 sites"):
         KernelEvaluator(SITES[:2], REFERENCES[:1], CONFIG)
+    with pytest.raises(ConfigError, match="kernels_per_worker is 0: expected at least 1"):
+        KernelEvaluator(SITES, REFERENCES, CONFIG, kernels_per_worker=0)
     with pytest.raises(DatasetError):
         make(config=replace(CONFIG, proxy=ProxyConfig(dataset="missing.npz")))
     if not torch.cuda.is_available():
