@@ -131,8 +131,9 @@ class _Series:
             else:
                 self._call(x)  # so that input and weights are in the cache
             before.record()
-            for _ in range(self._repeats):
-                output = self._call(x)
+            for _ in range(self._repeats - 1):
+                self._call(x)  # not kept: the next call writes to the same memory
+            output = self._call(x)
             after.record()
             self.outputs.append(output)
             self._events.append((before, after))
