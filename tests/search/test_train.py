@@ -200,13 +200,15 @@ def test_resuming_on_another_device_is_refused(finished, tmp_path, capsys):
         (["--dataset", "cifar10", "--data-dir", "/nowhere"], "/nowhere"),
         (["--reward", "mnasnett"], "Did you mean 'mnasnet'"),
         (["--storage", "nonsense"], "nonsense"),
+        (["--skip-slower", "1"], "pip install scikit-learn"),
         (["--necessary-filter", "bmm", "--forbidden-filter", "bmm"], "bmm"),
         (["--num-weighted-range", "6", "8"], "weighted"),
         (["--flops-budget", "1e-9"], "flops_budget"),
         (["--resume"], "no run to resume"),
     ],
 )
-def test_bad_input_is_one_sentence_and_leaves_nothing_behind(tmp_path, capsys, arguments, message):
+def test_bad_input_is_one_sentence_and_leaves_nothing_behind(tmp_path, capsys, monkeypatch, arguments, message):
+    monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)  # as if it were not installed
     folder = tmp_path / "run"
     own = [item for item in ("--model", "resnet8") if "--model" not in arguments]
     space = [] if "--necessary-filter" in arguments else SPACE
@@ -241,7 +243,9 @@ def test_a_damaged_config_is_refused(tmp_path, capsys, content):
     assert "config.json" in refused(capsys, main(["--resume", "--run-dir", str(tmp_path)]))
 
 
-@pytest.mark.parametrize("arguments", [["--evaluations", "0"], ["--kernel-sizes", "4"], ["--evaluation", "3"]])
+@pytest.mark.parametrize(
+    "arguments", [["--evaluations", "0"], ["--kernel-sizes", "4"], ["--evaluation", "3"], ["--skip-slower", "-1"]]
+)
 def test_flags_out_of_range_exit_with_2(arguments):
     with pytest.raises(SystemExit) as end:
         main(arguments)
