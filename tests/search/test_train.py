@@ -49,10 +49,8 @@ def event_tags(folder):
 def finished(tmp_path_factory, data):
     """A run of PPO: two rounds of three kernels, ended in the second, and then resumed."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    assert (
-        main(["--run-dir", str(folder), "--evaluations", "4", "--agent-options", "kernels_per_update=3", *QUICK, *data])
-        == 0
-    )
+    options = ["--evaluations", "4", "--agent-options", "kernels_per_update=3", "--skip-slower", "0.5"]
+    assert main(["--run-dir", str(folder), *options, *QUICK, *data]) == 0
     first = json.loads((folder / "state.json").read_text())
     assert len(first["asked"]) == 4
     assert main(["--run-dir", str(folder), "--resume", "--evaluations", "7"]) == 0
@@ -119,7 +117,7 @@ def test_tensorboard_shows_what_it_should(finished):
     folder, _ = finished
     accumulator, tags = event_tags(folder)
     expected = {"kernel/reward", "kernel/speedup", "kernel/quality", "kernel/flops", "kernel/parameters"}
-    expected |= {"search/store_hits", "search/failures", "best/picture", "best/code/text_summary", "best/speedup"}
+    expected |= {"search/store_hits", "search/failures", "search/skipped", "best/picture", "best/code/text_summary", "best/speedup"}
     expected |= {"train/value_loss", "train/policy_gradient_loss", "train/entropy_loss"}
     assert expected <= tags
     assert [event.step for event in accumulator.Scalars("kernel/reward")] == list(range(1, 8))
@@ -158,6 +156,7 @@ def test_a_used_folder_is_refused(finished, capsys):
         (["--kernel-sizes", "3", "5"], "made with kernel_sizes"),
         (["--agent", "random"], "made with agent 'ppo', not 'random'"),
         (["--dataset", "motifs"], "made with dataset"),
+        (["--skip-slower", "2"], "made with skip_slower 0.5, not 2.0"),
     ],
 )
 def test_resuming_another_search_is_refused(finished, capsys, arguments, message):
