@@ -18,8 +18,14 @@ from canvas_rl.evaluation.screening import FEWEST_TIMED, SpeedupModel, fitted_on
 from canvas_rl.evaluation.settings import EvaluationConfig
 from canvas_rl.evaluation.store import MeasurementStore
 from canvas_rl.ir import KernelGraph
+from canvas_rl.rewards import make_reward
+from canvas_rl.session import Snapshot
 from canvas_rl.space import SearchSpace
+from canvas_rl.study.folder import RunFolder
+from canvas_rl.study.keeping import Nowhere
+from canvas_rl.study.session import Parts, SearchSession
 from canvas_rl.study.settings import default_space
+from canvas_rl.study.stopping import Stopper
 from canvas_rl.symbolic.site import ReferenceConv, Site
 
 SITES = (Site(16, 16, 16), Site(32, 8, 8), Site(16, 16, 16))
@@ -35,8 +41,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def kernels() -> list[KernelGraph]:
-    space, rng = SearchSpace(SITES[:2], default_space()), np.random.default_rng(0)
+def space() -> SearchSpace:
+    return SearchSpace(SITES[:2], default_space())
+
+
+@pytest.fixture(scope="module")
+def kernels(space: SearchSpace) -> list[KernelGraph]:
+    rng = np.random.default_rng(0)
     found: dict[str, KernelGraph] = {}
     while len(found) < 150:
         graph = space.sample(rng)
@@ -203,6 +214,35 @@ def test_interrupted_within_a_batch_and_resumed_the_same_kernels_are_skipped(
     assert len(store.timed(evaluator.fingerprint, evaluator.device)) >= FEWEST_TIMED
     statuses |= judge(make(store, threshold), kernels[60:])
     assert statuses == uninterrupted
+
+
+def test_a_search_resumed_from_an_older_checkpoint_meets_the_same_rewards(
+    tmp_path: Path, space: SearchSpace, kernels: list[KernelGraph], threshold: float
+) -> None:
+    """A batch and a half were judged after the checkpoint, and the model has learned from them since."""
+    batches = [kernels[start : start + BATCH] for start in range(0, 130, BATCH)]
+
+    def begin(path: Path) -> tuple[SearchSession, KernelEvaluator]:
+        path.mkdir(exist_ok=True)
+        evaluator = make(MeasurementStore(path / "store.sqlite"), threshold)
+        parts = Parts(space, evaluator, make_reward(), RunFolder(path), Nowhere(), Stopper())
+        session = SearchSession(parts, evaluations=1000, seed=0)
+        session.restore()
+        return session, evaluator
+
+    session, _ = begin(tmp_path / "one")
+    uninterrupted = [[outcome.reward for outcome in session.judge(batch)] for batch in batches]
+    session, evaluator = begin(tmp_path / "two")
+    rewards = [[outcome.reward for outcome in session.judge(batch)] for batch in batches[:8]]
+    session.checkpoint(Snapshot({}))
+    session.judge(batches[8])
+    evaluator._pool.fail_after = len(asked(evaluator)) + 7
+    with pytest.raises(KeyboardInterrupt):
+        session.judge(batches[9])
+    assert session.skipped > 0
+    resumed, _ = begin(tmp_path / "two")
+    rewards += [[outcome.reward for outcome in resumed.judge(batch)] for batch in batches[8:]]
+    assert rewards == uninterrupted
 
 
 def test_models_are_refitted_as_the_timed_kernels_grow_by_a_quarter() -> None:

@@ -117,7 +117,14 @@ def test_tensorboard_shows_what_it_should(finished):
     folder, _ = finished
     accumulator, tags = event_tags(folder)
     expected = {"kernel/reward", "kernel/speedup", "kernel/quality", "kernel/flops", "kernel/parameters"}
-    expected |= {"search/store_hits", "search/failures", "search/skipped", "best/picture", "best/code/text_summary", "best/speedup"}
+    expected |= {
+        "search/store_hits",
+        "search/failures",
+        "search/skipped",
+        "best/picture",
+        "best/code/text_summary",
+        "best/speedup",
+    }
     expected |= {"train/value_loss", "train/policy_gradient_loss", "train/entropy_loss"}
     assert expected <= tags
     assert [event.step for event in accumulator.Scalars("kernel/reward")] == list(range(1, 8))
