@@ -39,7 +39,11 @@ class CostModel:
     """
 
     def __init__(
-        self, kernels: Sequence[KernelGraph], latencies: Sequence[Sequence[float]], sites: Sequence[Site], seed: int = 0
+        self,
+        kernels: Sequence[KernelGraph],
+        latencies: Sequence[Sequence[float]] | Array,
+        sites: Sequence[Site],
+        seed: int = 0,
     ) -> None:
         if len(kernels) < FEWEST_KERNELS:
             raise ConfigError(f"{len(kernels)} kernels are too few for a cost model: expected {FEWEST_KERNELS} or more")
@@ -112,12 +116,21 @@ def _kind(primitive: object) -> str:
     return type(primitive).__name__
 
 
+def check_libraries() -> None:
+    """Refuse to go on where no model could be fitted.
+
+    Raises:
+        MissingDependencyError: scikit-learn is not installed.
+    """
+    _libraries()
+
+
 def _libraries() -> tuple[Any, Any]:
     try:
         from scipy.optimize import nnls
         from sklearn.ensemble import GradientBoostingRegressor
     except ImportError as error:
         raise MissingDependencyError(
-            "a cost model needs scikit-learn, which is not installed: pip install scikit-learn"
+            "a cost model (skip_slower) needs scikit-learn, which is not installed: pip install scikit-learn"
         ) from error
     return GradientBoostingRegressor, nnls

@@ -18,6 +18,7 @@ from canvas_rl.evaluation.gates import GATE_BATCH
 from canvas_rl.evaluation.measurement import Kernel, Measurement, SiteFigures, Status, geometric_speedup
 from canvas_rl.evaluation.pool import Job, Outcome, WorkerPool
 from canvas_rl.evaluation.proxy import build_backbone
+from canvas_rl.evaluation.screening import Screen
 from canvas_rl.evaluation.settings import EvaluationConfig, evaluation_fingerprint
 from canvas_rl.evaluation.store import MeasurementStore
 from canvas_rl.evaluation.subject import LOADER, Place, kernel_spec, load_subject, reference_spec
@@ -43,6 +44,8 @@ class Statistics:
     """of the others, found in the store"""
     evaluated: int = 0
     """of the others, measured here"""
+    skipped: int = 0
+    """of the others, predicted to be too slow and not measured"""
     by_status: Counter[Status] = field(default_factory=Counter)
     """statuses of the distinct kernels, store hits included"""
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -71,6 +74,8 @@ class _Candidate:
     outcome: Outcome = field(default_factory=lambda: Outcome(Status.OK))
     environment: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    compile_s: float = 0.0
+    """of these, spent on compiling ahead, which has a limit of its own"""
 
 
 class KernelEvaluator:
@@ -79,6 +84,9 @@ class KernelEvaluator:
     Kernels are taken in chunks. All of a chunk pass static cost, gates and proxy training, and are compiled if they are
     to be, side by side in several workers; then those that are left are timed one at a time, so that nothing else runs
     meanwhile.
+
+    With `config.skip_slower`, kernels that a `Screen` of the store predicts to be slower are not run at all. They end
+    as `skipped`, which is remembered within this evaluator alone: the store does not hear of it.
 
     Args:
         sites: where latency is measured and cost counted: the placeholders of the user's model. Equal sites are
@@ -93,8 +101,10 @@ class KernelEvaluator:
             lost by an interruption: what was trained but not yet timed.
 
     Raises:
-        ConfigError: the device is not there, or `kernels_per_worker` is below 1.
+        ConfigError: the device is not there, `kernels_per_worker` is below 1, or kernels are to be skipped and there is
+            no store.
         DatasetError: the proxy's data set is missing or malformed.
+        MissingDependencyError: kernels are to be skipped and scikit-learn is not installed.
     """
 
     def __init__(
@@ -123,6 +133,7 @@ class KernelEvaluator:
         self._store = store
         self._loader = loader
         self._chunk = kernels_per_worker * self.config.process_count
+        self._screen = self._make_screen()
         self._seen: dict[str, Measurement] = {}
         self._pool = WorkerPool(self.config.process_count, _worker_settings(self.config))
 
@@ -180,6 +191,7 @@ class KernelEvaluator:
             for name, graph in fresh.items()
             if name not in stored
         ]
+        unknown = self._screened(unknown, [graph.hash for graph in graphs], on_result)
         for chunk in _chunks(unknown, self._chunk):
             self._measure(chunk, on_result)
         return [self._seen[graph.hash] for graph in graphs]
@@ -200,6 +212,33 @@ class KernelEvaluator:
         network.load_state_dict({name: torch.from_numpy(array) for name, array in outcome.value["weights"].items()})
         value = outcome.value
         return FinalResult(network.eval(), value["accuracy"], value["test_accuracy"], value["quality"])
+
+    def _make_screen(self) -> Screen | None:
+        slowest = self.config.skip_slower
+        if slowest is None:
+            return None
+        if self._store is None:
+            raise ConfigError(f"skip_slower is {slowest:g} and there is no store: its model learns from a store")
+        return Screen(self._store, self.fingerprint, self.device, self._places, slowest)
+
+    def _screened(self, candidates: list[_Candidate], asked: list[str], on_result: Callback | None) -> list[_Candidate]:
+        """Conclude what is predicted to be too slow; the rest is to be measured.
+
+        All of a call are screened together, so that the number of workers makes no difference.
+        """
+        if self._screen is None:
+            return candidates
+        reasons = self._screen.too_slow({item.name: item.graph for item in candidates}, asked)
+        rest = []
+        for candidate in candidates:
+            if candidate.name in reasons:
+                self._count(candidate)
+                if candidate.outcome.status is Status.OK:
+                    candidate.outcome = Outcome(Status.SKIPPED, reasons[candidate.name])
+                    self._conclude(candidate, on_result)
+                    continue
+            rest.append(candidate)
+        return rest
 
     def _look_up(self, kernels: list[str]) -> dict[str, Measurement]:
         """What the store knows; a failure that may be due to circumstances is measured again until it is believed."""
@@ -232,7 +271,12 @@ class KernelEvaluator:
         self.statistics.seconds["gates"] += candidate.outcome.seconds - train_s
 
     def _take_compiled(self, candidate: _Candidate) -> None:
-        self.statistics.seconds["compile"] += candidate.outcome.seconds
+        outcome = candidate.outcome
+        candidate.compile_s = outcome.seconds
+        self.statistics.seconds["compile"] += outcome.seconds
+        if outcome.status is Status.TIMED_OUT:
+            message = f"compiling it ran past the compile limit of {self.config.compile_limit_s:g} s"
+            candidate.outcome = replace(outcome, status=Status.COMPILE_TIMED_OUT, message=message)
 
     def _count(self, candidate: _Candidate) -> None:
         """Static cost, here in the parent: arithmetic on the graph, no kernel runs."""
@@ -262,9 +306,14 @@ class KernelEvaluator:
             candidate.seconds += outcome.seconds
             take(candidate)
 
-        limits = [max(1.0, self.config.time_limit_s - item.seconds) for item in candidates]
-        work = [self._job(function, item.spec, limit) for item, limit in zip(candidates, limits, strict=True)]
+        work = [self._job(function, item.spec, self._limit(function, item)) for item in candidates]
         self._pool.run(work, parallel, on_outcome)
+
+    def _limit(self, function: str, candidate: _Candidate) -> float:
+        """Wall-clock seconds that a job of a candidate may take."""
+        if function == jobs.COMPILE:
+            return self.config.compile_limit_s
+        return max(1.0, self.config.time_limit_s - candidate.seconds + candidate.compile_s)
 
     def _job(self, function: str, spec: dict[str, Any], limit_s: float) -> Job:
         config = self.config
@@ -290,11 +339,18 @@ class KernelEvaluator:
             **candidate.accuracies,
         )
         if candidate.name != REFERENCE:
-            self.statistics.evaluated += 1
-            if self._store:
-                self._store.put(measurement, candidate.graph, self.fingerprint, self.device)
+            self._keep(measurement, candidate.graph)
             self._finish(measurement, on_result)
         return measurement
+
+    def _keep(self, measurement: Measurement, graph: dict[str, Any]) -> None:
+        """Store what was measured; a prediction is none, and other searches may want the kernel measured."""
+        if measurement.status is Status.SKIPPED:
+            self.statistics.skipped += 1
+            return
+        self.statistics.evaluated += 1
+        if self._store:
+            self._store.put(measurement, graph, self.fingerprint, self.device)
 
     def _finish(self, measurement: Measurement, on_result: Callback | None) -> None:
         self._seen[measurement.kernel] = measurement

@@ -50,13 +50,23 @@ class Status(StrEnum):
     """it asked for more than the memory limit"""
     TIMED_OUT = "timed_out"
     """it ran past the time limit"""
+    COMPILE_TIMED_OUT = "compile_timed_out"
+    """compiling it took longer than the compile limit"""
     CRASHED = "crashed"
     """its worker process died"""
+    SKIPPED = "skipped"
+    """never run: predicted to be slower than what is of interest"""
 
     @property
     def conclusive(self) -> bool:
-        """Whether it speaks of the kernel alone; the others may be due to what else the machine was doing."""
-        return self not in (Status.OUT_OF_MEMORY, Status.TIMED_OUT, Status.CRASHED)
+        """Whether it is known of the kernel alone; others may be due to what else the machine was doing."""
+        return self not in (
+            Status.OUT_OF_MEMORY,
+            Status.TIMED_OUT,
+            Status.COMPILE_TIMED_OUT,
+            Status.CRASHED,
+            Status.SKIPPED,
+        )
 
 
 class Rejection(Exception):

@@ -19,6 +19,8 @@ from canvas_rl.evaluation.subject import Place
 
 _MOST_COMPILERS = 16
 _DEVICE_RESERVE = 2 * 2**30
+_NO_FIGURES = ("workers", "compile_workers", "skip_slower")
+"""Options that decide how or whether kernels are measured, but no figure."""
 
 METHOD_VERSION = 2
 """Raised whenever a change of this package changes figures."""
@@ -27,6 +29,16 @@ METHOD_VERSION = 2
 def processor_count() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_skip_slower(value: float | None) -> None:
+    """Refuse a least speedup of interest that makes no sense.
+
+    Raises:
+        ConfigError: it is not above 0, or not finite.
+    """
+    if value is not None and not 0 < value < float("inf"):
+        raise ConfigError(f"skip_slower is {value}: expected a speedup above 0, such as 1.0, or None to skip nothing")
 
 
 @dataclass(frozen=True)
@@ -38,19 +50,25 @@ class EvaluationConfig:
     proxy: ProxyConfig | None = field(default_factory=ProxyConfig)
     """data set, backbone and schedule behind the quality; None: latency only, no quality"""
     time_limit_s: float = 60.0
-    """wall-clock seconds for one kernel's gates, training and timing together"""
+    """wall-clock seconds for one kernel's gates, training and timing together, compiling ahead apart"""
     memory_limit: int = 4 * 2**30
     """bytes that one kernel may take with a batch of two; larger batches may take more on a CUDA device"""
     workers: int = 0
     """worker processes; 0: one for each processor, one on CUDA"""
     compile_workers: int = 0
     """worker processes that compile ahead, where latency's mode is compile; 0: one for each processor, at most 16"""
+    compile_limit_s: float = 120.0
+    """wall-clock seconds in which one kernel is compiled ahead for all sites, where latency's mode is compile"""
+    skip_slower: float | None = None
+    """least speedup of interest: kernels predicted to be slower are skipped once enough are timed; None: none is"""
     seed: int = 0
     """seed of weights and inputs in gates and timing"""
 
     def __post_init__(self) -> None:
-        if not self.time_limit_s > 0:
-            raise ConfigError(f"time_limit_s is {self.time_limit_s}: expected seconds above 0")
+        for name in ("time_limit_s", "compile_limit_s"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}: expected seconds above 0")
+        check_skip_slower(self.skip_slower)
         if self.memory_limit < 2**26:
             raise ConfigError(f"memory_limit is {self.memory_limit}: expected at least {2**26} bytes (64 MiB)")
         for name in ("workers", "compile_workers"):
@@ -128,7 +146,10 @@ def evaluation_fingerprint(places: Sequence[Place], config: EvaluationConfig) ->
         DatasetError: the data set is missing or malformed.
     """
     described = config.to_json()
-    del described["workers"], described["compile_workers"]
+    for name in _NO_FIGURES:
+        del described[name]
+    if config.latency.mode != "compile":
+        del described["compile_limit_s"]
     if config.proxy is not None:
         described["proxy"] = proxy_fingerprint(config.proxy, load_proxy_data(config.proxy))
     content = {

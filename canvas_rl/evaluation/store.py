@@ -22,6 +22,7 @@ from canvas_rl.evaluation.store_queries import (
     make_frame,
     make_record,
     records,
+    timed_rows,
     where_made,
 )
 from canvas_rl.evaluation.store_schema import GRAPHS, MEASUREMENTS, SCHEMA_VERSION, WRITE, figures_of, prepare
@@ -87,6 +88,26 @@ class MeasurementStore:
                     rows.setdefault(kernel, []).append((status, text))
         counting = {kernel: _counting(rows.get(kernel, []), believed_after) for kernel in kernels}
         return {kernel: self._decode(kernel, text) for kernel, text in counting.items() if text is not None}
+
+    def timed(self, fingerprint: str, device: str) -> dict[str, int]:
+        """The kernels that were timed without failure: hash, and number of the first such row, in order of storing.
+
+        Raises:
+            StoreError: the database can't be read.
+        """
+        query = where_made(timed_rows(), fingerprint, device)
+        with self._reading() as connection:
+            return {kernel: number for kernel, number in connection.execute(query)}
+
+    def rows(self, numbers: Sequence[int]) -> list[Record]:
+        """The rows of these numbers, in the order in which they were stored.
+
+        Raises:
+            StoreError: the database can't be read, or an entry is damaged.
+        """
+        ordered = sorted(numbers)
+        chunks = (ordered[start : start + _CHUNK] for start in range(0, len(ordered), _CHUNK))
+        return [record for chunk in chunks for record in self._records(records().where(MEASUREMENTS.c.id.in_(chunk)))]
 
     def put(self, measurement: Measurement, graph: dict[str, Any], fingerprint: str, device: str) -> None:
         """Add a measurement, and its kernel's graph if it is new, in one transaction.

@@ -105,6 +105,14 @@ def best_records(constraints: Constraints, by: str, limit: int) -> Select[Any]:
     return records().where(counting, *conditions).order_by(None).order_by(order, MEASUREMENTS.c.id).limit(limit)
 
 
+def timed_rows() -> Select[Any]:
+    """Kernels with a speedup: hash, and number of the first row that has one, in the order of these rows."""
+    columns = MEASUREMENTS.c
+    first = func.min(columns.id)
+    query = select(columns.kernel, first).group_by(columns.kernel).order_by(first)
+    return query.where(columns.status == str(Status.OK), columns.speedup.is_not(None))
+
+
 def where_made(query: Select[Any], fingerprint: str | None, device: str | None) -> Select[Any]:
     """The query for one evaluation fingerprint and one device; None is any."""
     if fingerprint is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 
 from canvas_rl.codegen import generate_source
-from canvas_rl.evaluation.measurement import Measurement
+from canvas_rl.evaluation.measurement import Measurement, Status
 from canvas_rl.study.archive import Entry
 from canvas_rl.study.picture import draw
 
@@ -38,11 +38,12 @@ class Board:
                 self.scalar(f"kernel/{name}", value, step)
 
     def counts(self, statuses: Counter[str], store_hits: int, repeats: int, step: int) -> None:
-        """Record the totals so far: failures by status, store hits, repeated kernels."""
-        for status, count in statuses.items():
-            if status != "ok":
-                self.scalar(f"failures/{status}", count, step)
-        self.scalar("search/failures", sum(statuses.values()) - statuses["ok"], step)
+        """Record the totals so far: failures by status, skipped kernels, store hits, repeated kernels."""
+        failures = {status: count for status, count in statuses.items() if status not in (Status.OK, Status.SKIPPED)}
+        for status, count in failures.items():
+            self.scalar(f"failures/{status}", count, step)
+        self.scalar("search/failures", sum(failures.values()), step)
+        self.scalar("search/skipped", statuses[Status.SKIPPED], step)
         self.scalar("search/store_hits", store_hits, step)
         self.scalar("search/repeats", repeats, step)
 

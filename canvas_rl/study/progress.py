@@ -9,7 +9,9 @@ from canvas_rl.study.archive import Entry, describe
 
 
 class SearchProgress:
-    """A bar with evaluations, evaluations/s, time left, best speedup and quality. Use it as a context manager.
+    """A bar with evaluations, evaluations/s, time left, kernels skipped, best speedup and quality.
+
+    Use it as a context manager.
 
     Args:
         total: evaluations the run will have.
@@ -23,14 +25,14 @@ class SearchProgress:
             TextColumn("[bold]{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]} · left {task.fields[left]} ·"),
+            TextColumn("{task.fields[rate]} · left {task.fields[left]} ·{task.fields[skipped]}"),
             TextColumn("best {task.fields[best]}"),
             console=console or Console(stderr=True),
             disable=hidden,
         )
         self._total, self._first = total, done
         self._task = self._progress.add_task(
-            "search", total=total, completed=done, rate="-/s", left="-", best="none yet"
+            "search", total=total, completed=done, rate="-/s", left="-", skipped="", best="none yet"
         )
 
     def __enter__(self) -> "SearchProgress":
@@ -42,7 +44,9 @@ class SearchProgress:
     ) -> None:
         self._progress.stop()
 
-    def update(self, done: int, elapsed_s: float, time_left_s: float | None, best: Entry | None) -> None:
+    def update(
+        self, done: int, elapsed_s: float, time_left_s: float | None, best: Entry | None, skipped: int = 0
+    ) -> None:
         """Show the state of the search.
 
         Args:
@@ -50,6 +54,7 @@ class SearchProgress:
             elapsed_s: seconds since this process began to search.
             time_left_s: seconds until the time limit; None without one.
             best: the best kernel so far.
+            skipped: kernels, of those done, that were predicted to be too slow and not measured.
         """
         rate = (done - self._first) / max(elapsed_s, 1e-6)
         left = (self._total - done) / rate if rate > 0 else None
@@ -60,6 +65,7 @@ class SearchProgress:
             completed=done,
             rate=f"{rate:.2f}/s",
             left=_clock(left),
+            skipped=f" {skipped} skipped ·" if skipped else "",
             best=describe(best) if best else "none yet",
         )
 

@@ -176,7 +176,7 @@ class _Run:
         console = progress if isinstance(progress, Console) else None
         with SearchProgress(total, session.count, console, hidden=progress is False) as bar:
             session.on_change = lambda: bar.update(
-                session.count, stopper.elapsed_s, stopper.time_left_s, session.archive.best
+                session.count, stopper.elapsed_s, stopper.time_left_s, session.archive.best, session.skipped
             )
             session.on_change()
             try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from canvas_rl.errors import FormatError
-from canvas_rl.evaluation.measurement import Evaluator, Measurement
+from canvas_rl.evaluation.measurement import Evaluator, Measurement, Status
 from canvas_rl.ir import KernelGraph
 from canvas_rl.rewards import Reward
 from canvas_rl.session import Judged, Outcome, SearchOver, Snapshot
@@ -48,9 +48,9 @@ class Parts:
 class SearchSession:
     """Judges kernels for an agent, counts them, and saves and shows what comes of it.
 
-    The count is of distinct kernels asked for in the run; failures and store hits are in it, repeats are not. Kernels
-    counted after the last checkpoint are asked for again by the agent of a resumed run: once, and without being
-    counted or punished as repeats; their measurements come from the store.
+    The count is of distinct kernels asked for in the run; failures, skipped kernels and store hits are in it, repeats
+    are not. Kernels counted after the last checkpoint are asked for again by the agent of a resumed run: once, and
+    without being counted or punished as repeats; their measurements come from the store, and what was skipped stays so.
 
     Args:
         parts: what it works with.
@@ -76,6 +76,7 @@ class SearchSession:
         self._pending: set[str] = set()
         self._repeats_in_a_row = 0
         self._earlier_hits = 0
+        self._skipped: dict[str, str] = {}
 
     @property
     def count(self) -> int:
@@ -92,6 +93,11 @@ class SearchSession:
         """Kernels of the run whose measurement was in the store already."""
         statistics = getattr(self._parts.evaluator, "statistics", None)  # evaluators without a store have none
         return self._earlier_hits + (statistics.store_hits if statistics is not None else 0)
+
+    @property
+    def skipped(self) -> int:
+        """Kernels of the run that were predicted to be too slow and not measured."""
+        return self.statuses[Status.SKIPPED]
 
     def warm_up(self) -> None:
         """Judge the kernels of the warm start; a run that has a checkpoint has done so.
@@ -142,6 +148,7 @@ class SearchSession:
             {
                 "asked": list(self._asked),
                 "statuses": dict(self.statuses),
+                "skipped": self._skipped,
                 "store_hits": self.store_hits,
                 "repeats": self.repeats,
                 "archive": [entry.to_json() for entry in self.archive.entries],
@@ -163,6 +170,7 @@ class SearchSession:
         try:
             self._asked = {str(name): order for order, name in enumerate(state["asked"])}
             self.statuses = Counter(state["statuses"])
+            self._skipped = dict(state.get("skipped", {}))  # runs of older versions skipped nothing
             self._earlier_hits, self.repeats = int(state["store_hits"]), int(state["repeats"])
             entries = [Entry.from_json(data) for data in state["archive"]]
             front = [Entry.from_json(data) for data in state["front"]]
@@ -196,14 +204,17 @@ class SearchSession:
         """Outcomes by hash; each kernel is counted and shown as soon as it is measured."""
         by_hash = {graph.hash: graph for graph in graphs}
         earned: dict[str, Outcome] = {}
-        reclaimed, hits = sum(name in self._pending for name in by_hash), self.store_hits
+        skipped = [graph for graph in graphs if graph.hash in self._skipped]  # before the run was resumed
+        reclaimed, hits = sum(name in self._pending for name in by_hash) - len(skipped), self.store_hits
 
         def take(measurement: Measurement) -> None:
             with self._parts.stopper.uninterrupted():
                 earned[measurement.kernel] = self._record(by_hash[measurement.kernel], measurement)
 
+        for graph in skipped:
+            take(Measurement(graph.hash, Status.SKIPPED, self._skipped[graph.hash]))
         with self._parts.stopper.interruptible():
-            measurements = self._parts.evaluator.evaluate(graphs, take)
+            measurements = self._parts.evaluator.evaluate([graph for graph in graphs if graph not in skipped], take)
         for measurement in measurements:
             if measurement.kernel not in earned:  # known to the evaluator from before this run
                 take(measurement)
@@ -217,6 +228,8 @@ class SearchSession:
         else:
             self._asked[graph.hash] = self.count
             self.statuses[str(measurement.status)] += 1
+            if measurement.status is Status.SKIPPED:
+                self._skipped[graph.hash] = measurement.message
             self._parts.board.measurement(measurement, reward, self.count)
         entry = Entry(graph, measurement, reward)
         if self.archive.add(entry):

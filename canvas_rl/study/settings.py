@@ -6,7 +6,7 @@ from typing import Any
 
 from canvas_rl.config import SearchOptions
 from canvas_rl.errors import ConfigError, FormatError
-from canvas_rl.evaluation.settings import processor_count
+from canvas_rl.evaluation.settings import check_skip_slower, processor_count
 from canvas_rl.registry import did_you_mean
 
 FORMAT = 1
@@ -36,6 +36,9 @@ class RunSettings:
     """all that is random in the search follows from it; the trainings of kernels have a fixed seed of their own"""
     reward: str = "mnasnet"
     """what a measurement is worth: mnasnet is quality times a power of the latency ratio"""
+    skip_slower: float | None = None
+    """least speedup of interest, such as 1.0: a kernel that a model of those timed so far predicts to be slower is
+    skipped and earns the lowest reward; needs scikit-learn (none: measure all; docs/measurement.md)"""
     pareto_parameters: bool = False
     """count parameters as a third objective of the Pareto front, beside latency and quality"""
     workers: int = 0
@@ -56,6 +59,7 @@ class RunSettings:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected at least {least}")
         if self.time_limit is not None and not self.time_limit > 0:
             raise ConfigError(f"time_limit is {self.time_limit}: expected seconds above 0, or None")
+        check_skip_slower(self.skip_slower)
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}: expected a whole number of at least 0")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from canvas_rl.evaluation.cost_model import check_libraries
 from canvas_rl.evaluation.data import load_dataset
 from canvas_rl.evaluation.evaluator import KernelEvaluator
 from canvas_rl.evaluation.latency import LatencyConfig
@@ -57,6 +58,7 @@ def evaluation_config(settings: SearchSettings, spatial_dims: int) -> Evaluation
     Raises:
         ConfigError: values that can't be used, or a device that is not there.
         DatasetError: the data set is missing or malformed.
+        MissingDependencyError: kernels are to be skipped and scikit-learn is not installed.
     """
     target, quality = settings.target, settings.quality
     device = target.device
@@ -70,10 +72,13 @@ def evaluation_config(settings: SearchSettings, spatial_dims: int) -> Evaluation
         mode=target.latency,
     )
     latency.check_device()
+    if settings.run.skip_slower is not None:
+        check_libraries()
     data_dir = None if quality.data_dir is None else str(quality.data_dir)
     proxy = ProxyConfig.for_dataset(quality.dataset, data_dir=data_dir, spatial_dims=spatial_dims)
     load_dataset(quality.dataset, data_dir, proxy.data_seed)
-    return EvaluationConfig(latency=latency, proxy=proxy, workers=chosen_workers(settings.run.workers, device))
+    workers = chosen_workers(settings.run.workers, device)
+    return EvaluationConfig(latency=latency, proxy=proxy, workers=workers, skip_slower=settings.run.skip_slower)
 
 
 def make_space(settings: SearchSettings, target: Target, config: EvaluationConfig) -> SearchSpace:

@@ -112,6 +112,15 @@ class NativeHang(Good):
         return x
 
 
+class HangsCompiling(Good):
+    """Runs well, but whoever compiles it waits."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            time.sleep(1000)
+        return super().forward(x)
+
+
 class Segfault(Good):
     def forward(self, x: Tensor) -> Tensor:
         ctypes.string_at(0)
@@ -326,6 +335,7 @@ KINDS: dict[str, type[nn.Module]] = {
     "untimeable": Untimeable,
     "endless": Endless,
     "native_hang": NativeHang,
+    "hangs_compiling": HangsCompiling,
     "segfault": Segfault,
     "exiting": Exiting,
     "memory_hog": MemoryHog,

@@ -135,6 +135,19 @@ def test_kernels_are_compiled_ahead_in_workers_of_their_own(tmp_path: Path) -> N
         assert evaluator.fingerprint == evaluation_fingerprint_of(sites, replace(config, compile_workers=2))
 
 
+def test_a_kernel_that_takes_too_long_to_compile_has_a_status_of_its_own(tmp_path: Path) -> None:
+    latency = replace(CONFIG.latency, mode="compile")
+    config = replace(CONFIG, proxy=None, latency=latency, memory_limit=2**32, compile_workers=1, compile_limit_s=3.0)
+    store = MeasurementStore(tmp_path / "store.sqlite")
+    with KernelEvaluator(SITES[1:2], None, config, store, planted_kernels.LOADER) as evaluator:
+        (measured,) = evaluator.evaluate([Planted("hangs_compiling")])
+        assert measured.status is Status.COMPILE_TIMED_OUT
+        assert measured.message == "compiling it ran past the compile limit of 3 s"
+        assert measured.speedup is None
+        assert evaluator._look_up([measured.kernel]) == {}, "a later search tries it again"
+        assert evaluator.statistics.by_status == {Status.COMPILE_TIMED_OUT: 1}
+
+
 def evaluation_fingerprint_of(sites: tuple[Site, ...], config: EvaluationConfig) -> str:
     with KernelEvaluator(sites, config=config, loader=planted_kernels.LOADER) as evaluator:
         return evaluator.fingerprint
@@ -191,6 +204,9 @@ def test_retraining_gives_the_network_behind_the_measurement(evaluator: KernelEv
 def test_fingerprint_names_what_changes_figures() -> None:
     base = make().fingerprint
     assert make(config=replace(CONFIG, workers=2)).fingerprint == base
+    assert make(config=replace(CONFIG, compile_limit_s=1.0)).fingerprint == base, "nothing is compiled"
+    compiled = replace(CONFIG, latency=replace(CONFIG.latency, mode="compile"))
+    assert make(config=replace(compiled, compile_limit_s=1.0)).fingerprint != make(config=compiled).fingerprint
     for change in (
         {"latency": LatencyConfig(batch_size=2)},
         {"proxy": replace(PROXY, epochs=2)},

@@ -13,7 +13,7 @@ from canvas_rl.evaluation.settings import EvaluationConfig
     [
         EvaluationConfig(),
         EvaluationConfig(LatencyConfig(batch_size=2), None, 10.0, 2**30, 3, 5),
-        EvaluationConfig(proxy=ProxyConfig(epochs=3)),
+        EvaluationConfig(proxy=ProxyConfig(epochs=3), compile_limit_s=7.0, skip_slower=1.5),
     ],
 )
 def test_json_round_trip(config: EvaluationConfig) -> None:
@@ -24,6 +24,7 @@ def test_json_round_trip(config: EvaluationConfig) -> None:
     ("options", "message"),
     [
         ({"time_limit_s": 0}, "time_limit_s is 0: expected seconds above 0"),
+        ({"compile_limit_s": -1.0}, "compile_limit_s is -1.0: expected seconds above 0"),
         ({"memory_limit": 1}, "memory_limit is 1: expected at least"),
         ({"workers": -1}, "workers is -1: expected a whole number"),
         ({"seed": -1}, "seed is -1: expected a whole number"),

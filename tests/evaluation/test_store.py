@@ -148,6 +148,18 @@ def test_best_takes_the_row_that_counts_of_the_place_asked_for(store: Measuremen
     assert store.best(fingerprint="f", device="cpu") == []
 
 
+def test_timed_kernels_are_named_with_their_first_row_in_the_order_of_storing(store: MeasurementStore) -> None:
+    fill(store)
+    store.put(replace(MEASUREMENT, kernel="slow", speedup=9.0), {}, "f", "cpu")
+    store.put(replace(MEASUREMENT, kernel="elsewhere"), {}, "f", "gpu")
+    store.put(replace(MEASUREMENT, kernel="otherwise"), {}, "g", "cpu")
+    timed = store.timed("f", "cpu")
+    assert list(timed) == ["slow", "quick", "fair", "untrained"]
+    rows = store.rows([timed["fair"], timed["slow"]])
+    assert [(row.measurement.kernel, row.measurement.speedup) for row in rows] == [("slow", 0.5), ("fair", 2.0)]
+    assert store.rows([]) == []
+
+
 def test_bad_questions_are_refused(tmp_path: Path) -> None:
     store = MeasurementStore(tmp_path / "store.sqlite")
     with pytest.raises(UnknownNameError, match=r"can't order by 'sped': expected one of speedup, .* mean 'speedup'"):

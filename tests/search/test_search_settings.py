@@ -21,9 +21,9 @@ def test_json_round_trip():
     assert SearchSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
 
 
-def test_settings_saved_before_there_were_warm_starts_have_none():
+def test_settings_saved_before_there_were_warm_starts_and_skipped_kernels_have_none():
     data = SearchSettings().to_json()
-    del data["run"]["warm_start"]
+    del data["run"]["warm_start"], data["run"]["skip_slower"]
     assert SearchSettings.from_json(data) == SearchSettings()
 
 
@@ -53,7 +53,16 @@ def test_damaged_or_foreign_settings_are_refused(data):
 
 @pytest.mark.parametrize(
     "values",
-    [{"evaluations": 0}, {"time_limit": 0.0}, {"seed": -1}, {"workers": -1}, {"device": "tpu"}, {"latency": "fast"}],
+    [
+        {"evaluations": 0},
+        {"time_limit": 0.0},
+        {"seed": -1},
+        {"workers": -1},
+        {"skip_slower": 0.0},
+        {"skip_slower": float("nan")},
+        {"device": "tpu"},
+        {"latency": "fast"},
+    ],
 )
 def test_values_out_of_range(values):
     with pytest.raises(ConfigError, match="expected"):
@@ -73,7 +82,7 @@ def test_every_flag_of_the_issue_is_there_and_flat():
         "--device cpu --dtype bfloat16 --batch-size 2 --channels-last --latency compile --flops-budget 0.5 "
         "--params-budget 0.4 --memory-budget 3 --num-primitive-range 5 12 --necessary-filter bmm --kernel-sizes 3 5 "
         "--workers 1 --storage sqlite:///x.sqlite --run-dir runs/mine --reward mnasnet --agent-options x=1 y=2 "
-        "--warm-start conv1x1 involution"
+        "--warm-start conv1x1 involution --skip-slower 1.2"
     )
     flat = parse(arguments.split()).flat()
     expected = {
@@ -100,6 +109,7 @@ def test_every_flag_of_the_issue_is_there_and_flat():
         "run_dir": Path("runs/mine"),
         "agent_options": ("x=1", "y=2"),
         "warm_start": ("conv1x1", "involution"),
+        "skip_slower": 1.2,
     }
     assert expected.items() <= flat.items()
 

@@ -11,7 +11,7 @@ from canvas_rl.kernels import load_kernel
 from canvas_rl.rewards import make_reward
 from canvas_rl.session import SearchOver, Snapshot
 from canvas_rl.study.folder import RunFolder
-from canvas_rl.study.session import Parts, SearchSession
+from canvas_rl.study.session import Parts, SearchSession, summary
 from canvas_rl.study.stopping import Stopper
 
 
@@ -46,13 +46,19 @@ class Evaluator(AnalyticEvaluator):
     def __init__(self, space, store=None, stopper=None):
         super().__init__(space.sites)
         self.store = {} if store is None else store
-        self.paid, self.statistics, self.stopper = [], self, stopper
+        self.paid, self.screened, self.statistics, self.stopper = [], [], self, stopper
         self.store_hits = 0
         self.fail, self.stop_after = lambda graph: False, None
+        self.skip = lambda graph: False
 
     def evaluate(self, graphs, on_result=None):
         results = []
         for graph in graphs:
+            if self.skip(graph):
+                self.screened.append(graph.hash)
+                results.append(Measurement(graph.hash, Status.SKIPPED, "predicted to be too slow"))
+                on_result(results[-1])
+                continue
             if graph.hash in self.store:
                 self.store_hits += 1
             else:
@@ -97,6 +103,37 @@ def test_counts_distinct_kernels_failures_included(space, kernels, tmp_path):
     assert [outcome.repeated for outcome in outcomes] == [False, False, True, False]
     assert outcomes[1].reward == outcomes[2].reward == 0.0
     assert outcomes[0].reward > 0
+
+
+def test_skipped_kernels_count_earn_the_lowest_reward_and_are_no_result(space, kernels, tmp_path):
+    session, evaluator, _ = make(space, tmp_path)
+    evaluator.skip = lambda graph: graph in kernels[1:3]
+    outcomes = session.judge(kernels[:4])
+    assert [outcome.reward == 0.0 for outcome in outcomes] == [False, True, True, False]
+    assert not any(outcome.repeated for outcome in outcomes)
+    assert outcomes[1].measurement.status is Status.SKIPPED
+    assert (session.count, session.skipped) == (4, 2)
+    assert summary(session)["statuses"] == {"ok": 2, "skipped": 2}
+    kept = {entry.graph.hash for entry in (*session.archive.entries, *session.front.entries)}
+    assert not kept & {graph.hash for graph in kernels[1:3]}
+    assert json.loads((tmp_path / "state.json").read_text())["skipped"] == {
+        graph.hash: "predicted to be too slow" for graph in kernels[1:3]
+    }
+
+
+def test_a_resumed_run_stands_by_what_it_skipped(space, kernels, tmp_path):
+    """Its model may know more by then; the agent is to meet what it met before."""
+    session, evaluator, _ = make(space, tmp_path)
+    session.judge(kernels[:2])
+    session.checkpoint(Snapshot({"rounds": 1}))
+    evaluator.skip = lambda graph: graph in kernels[2:4]
+    before = session.judge(kernels[2:6])
+    resumed, other, _ = make(space, tmp_path, store=evaluator.store)
+    after = resumed.judge(kernels[2:6])
+    assert [outcome.reward for outcome in after] == [outcome.reward for outcome in before]
+    assert after[0].measurement == before[0].measurement
+    assert other.paid == other.screened == []
+    assert (resumed.count, resumed.skipped, resumed.store_hits) == (6, 2, 0)
 
 
 def test_a_kernel_seen_in_an_earlier_batch_is_a_repeat_and_costs_nothing(space, kernels, tmp_path):

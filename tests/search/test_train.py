@@ -49,10 +49,8 @@ def event_tags(folder):
 def finished(tmp_path_factory, data):
     """A run of PPO: two rounds of three kernels, ended in the second, and then resumed."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    assert (
-        main(["--run-dir", str(folder), "--evaluations", "4", "--agent-options", "kernels_per_update=3", *QUICK, *data])
-        == 0
-    )
+    options = ["--evaluations", "4", "--agent-options", "kernels_per_update=3", "--skip-slower", "0.5"]
+    assert main(["--run-dir", str(folder), *options, *QUICK, *data]) == 0
     first = json.loads((folder / "state.json").read_text())
     assert len(first["asked"]) == 4
     assert main(["--run-dir", str(folder), "--resume", "--evaluations", "7"]) == 0
@@ -119,7 +117,14 @@ def test_tensorboard_shows_what_it_should(finished):
     folder, _ = finished
     accumulator, tags = event_tags(folder)
     expected = {"kernel/reward", "kernel/speedup", "kernel/quality", "kernel/flops", "kernel/parameters"}
-    expected |= {"search/store_hits", "search/failures", "best/picture", "best/code/text_summary", "best/speedup"}
+    expected |= {
+        "search/store_hits",
+        "search/failures",
+        "search/skipped",
+        "best/picture",
+        "best/code/text_summary",
+        "best/speedup",
+    }
     expected |= {"train/value_loss", "train/policy_gradient_loss", "train/entropy_loss"}
     assert expected <= tags
     assert [event.step for event in accumulator.Scalars("kernel/reward")] == list(range(1, 8))
@@ -158,6 +163,7 @@ def test_a_used_folder_is_refused(finished, capsys):
         (["--kernel-sizes", "3", "5"], "made with kernel_sizes"),
         (["--agent", "random"], "made with agent 'ppo', not 'random'"),
         (["--dataset", "motifs"], "made with dataset"),
+        (["--skip-slower", "2"], "made with skip_slower 0.5, not 2.0"),
     ],
 )
 def test_resuming_another_search_is_refused(finished, capsys, arguments, message):
@@ -200,13 +206,15 @@ def test_resuming_on_another_device_is_refused(finished, tmp_path, capsys):
         (["--dataset", "cifar10", "--data-dir", "/nowhere"], "/nowhere"),
         (["--reward", "mnasnett"], "Did you mean 'mnasnet'"),
         (["--storage", "nonsense"], "nonsense"),
+        (["--skip-slower", "1"], "pip install scikit-learn"),
         (["--necessary-filter", "bmm", "--forbidden-filter", "bmm"], "bmm"),
         (["--num-weighted-range", "6", "8"], "weighted"),
         (["--flops-budget", "1e-9"], "flops_budget"),
         (["--resume"], "no run to resume"),
     ],
 )
-def test_bad_input_is_one_sentence_and_leaves_nothing_behind(tmp_path, capsys, arguments, message):
+def test_bad_input_is_one_sentence_and_leaves_nothing_behind(tmp_path, capsys, monkeypatch, arguments, message):
+    monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)  # as if it were not installed
     folder = tmp_path / "run"
     own = [item for item in ("--model", "resnet8") if "--model" not in arguments]
     space = [] if "--necessary-filter" in arguments else SPACE
@@ -241,7 +249,9 @@ def test_a_damaged_config_is_refused(tmp_path, capsys, content):
     assert "config.json" in refused(capsys, main(["--resume", "--run-dir", str(tmp_path)]))
 
 
-@pytest.mark.parametrize("arguments", [["--evaluations", "0"], ["--kernel-sizes", "4"], ["--evaluation", "3"]])
+@pytest.mark.parametrize(
+    "arguments", [["--evaluations", "0"], ["--kernel-sizes", "4"], ["--evaluation", "3"], ["--skip-slower", "-1"]]
+)
 def test_flags_out_of_range_exit_with_2(arguments):
     with pytest.raises(SystemExit) as end:
         main(arguments)
