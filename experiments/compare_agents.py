@@ -249,6 +249,10 @@ def draw(runs: Sequence[dict[str, Any]], path: Path) -> bool:
     left.set_title(f"mean and 95% confidence interval of {len({run['seed'] for run in runs})} seeds", fontsize=10)
     left.legend(loc="upper right" if known else "lower right", fontsize=9)
     for axes in (left, right):
+        least = axes.get_xlim()[0]
+        ticks = [mark for mark in (20, 50, 100, 200, 500, 1000, 2000, 5000) if least <= mark <= most]
+        axes.set_xticks(ticks, [str(mark) for mark in ticks])
+        axes.minorticks_off()
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
