@@ -323,9 +323,25 @@ def report(given: argparse.Namespace) -> None:
     print(f"{len(rows)} kernels\n\n| long training | score | tau | tau, better half |\n| --- | --- | ---: | ---: |")
     for line in taus(rows):
         print(f"| {line['truth']} | {line['score']} | {line['tau']:.2f} | {line['tau_better_half']:.2f} |")
+    print_zoo([row for row in rows if row["origin"] == "zoo"])
     more = [row for row in recorded["kernels"] if row["origin"] == "more"]
     milestones = calibrate(more[:CALIBRATED])
     print(f"\nmilestones {milestones}: {judge(more[CALIBRATED:], milestones)}")
+
+
+def print_zoo(rows: Sequence[dict[str, Any]]) -> None:
+    """The known operators in the order of the long training, with what the search's proxy says of them."""
+    from scipy.stats import kendalltau
+
+    names = {zoo.program(name): name for name in zoo.names(2)}
+    truth = {
+        names[tuple(row["program"])]: row["trainings"][Schedule(SEARCHED.dataset, LONGER, 0).name]["unseen"]
+        for row in rows
+    }
+    proxy = {names[tuple(row["program"])]: row["trainings"][SEARCHED.name]["quality"] for row in rows}
+    order = sorted(truth, key=lambda name: -truth[name])
+    tau = kendalltau([proxy[name] for name in order], [truth[name] for name in order]).statistic
+    print(f"\nzoo, tau {tau:.2f}: " + ", ".join(f"{name} {truth[name]:.3f} ({proxy[name]:.3f})" for name in order))
 
 
 def parse() -> argparse.Namespace:
