@@ -11,7 +11,7 @@ from canvas_rl.ir import KernelGraph
 from canvas_rl.session import Session
 from canvas_rl.space import State
 
-_TRIES = 100
+_TRIES = 300
 
 
 class BreedingAgent(AskTellAgent):

@@ -36,16 +36,16 @@ class GeneticConfig:
     crossover: float = 0.2
     """share of children with two parents"""
     climbing: float = 0.6
-    """share of children that differ from a parent in one gene; the parent is the population's best half of the time,
-    else (with objectives=pareto always) drawn as for the others, which are mutants"""
+    """share of children that differ from a parent in one gene or branch; the parent is the population's best half of
+    the time, else (with objectives=pareto always) drawn as for the others, which are mutants"""
     edits: float = 1.5
     """edits of a mutated child, on average"""
     tournament: int = 4
     """kernels drawn from the population, the best of which is a parent"""
     patience: int = 200
-    """children without a better reward after which all differ in one gene from the best; once no new one of these is
-    found, a new population is begun, which kernels of the old ones join for nothing when they are bred again (0:
-    never). Not with objectives=pareto"""
+    """children without a better reward after which all differ in one gene or branch from the best; once no new one of
+    these is found, a new population is begun, which kernels of the old ones join for nothing when they are bred again
+    (0: never). Not with objectives=pareto"""
 
     def __post_init__(self) -> None:
         require_positive(self, "population", "kernels_per_generation", "tournament", "edits")
@@ -116,9 +116,10 @@ class GeneticAgent(BreedingAgent):
 
     def tell(self, judged: Sequence[Judged]) -> None:
         """Children join the population; the best survive."""
-        new = [judgement for judgement in judged if not judgement.outcome.repeated]
-        self._earned |= {graph.hash: self._values(outcome) for graph, outcome in new}
-        self._join([Individual(graph.program, self._earned[graph.hash]) for graph, _ in new])
+        new = [(graph, self._values(outcome)) for graph, outcome in judged if not outcome.repeated]
+        if self._patience:
+            self._earned |= {graph.hash: values for graph, values in new}
+        self._join([Individual(graph.program, values) for graph, values in new])
 
     def _join(self, new: list[Individual]) -> None:
         self._stale = self._stale + len(new) if self.full and not self._improves(new) else 0
@@ -131,12 +132,15 @@ class GeneticAgent(BreedingAgent):
         return any(child.fitness.values > best for child in children)
 
     @property
+    def _patience(self) -> int:
+        return self.config.patience if self.config.objectives == "reward" else 0
+
+    @property
     def _stuck(self) -> bool:
-        patience = self.config.patience if self.config.objectives == "reward" else 0
-        return bool(0 < patience <= self._stale)
+        return bool(0 < self._patience <= self._stale)
 
     def exhausted(self) -> None:
-        """All neighbours of the best are known: begin anew."""
+        """No new neighbour of the best is found: begin anew."""
         if self._stuck:
             self._population, self._stale, self._aside = [], 0, set(self._earned)
 
@@ -152,7 +156,7 @@ class GeneticAgent(BreedingAgent):
         return max(self._population, key=lambda one: one.fitness.values)
 
     def state(self) -> dict[str, Any]:
-        """The population, in order; how crowded a kernel is depends on others that did not survive."""
+        """The population, in order, and what may join it; how crowded a kernel is depends on others, not all alive."""
         return {
             "population": [one.to_json() for one in self._population],
             "stale": self._stale,
@@ -161,7 +165,7 @@ class GeneticAgent(BreedingAgent):
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up the population."""
+        """Take up the population and what may join it."""
         self._population = [Individual(*saved) for saved in state["population"]]
         self._earned = {str(name): tuple(map(float, values)) for name, values in state["earned"].items()}
         self._aside = set(state["aside"])

@@ -16,11 +16,11 @@ _BEST = 0.5
 
 
 class Neighbours:
-    """Programs that differ in one gene from one of the best kernels: half of the time the best of all.
+    """Programs that differ in a gene or a branch from one of the best kernels: half of the time the best of all.
 
     Args:
         space: the search space.
-        history: knows the best kernels, and all that were judged.
+        history: knows the best kernels, and all that it learned of since it was begun.
     """
 
     def __init__(self, space: SearchSpace, history: History) -> None:
@@ -28,13 +28,13 @@ class Neighbours:
         self._genetics = Genetics(space)
 
     def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
-        """The actions of a program that was not judged yet; empty if none was found."""
-        elite, judged = self._history.elite, self._history.rewards
+        """The actions of a program that the history does not know; empty if none was found."""
+        elite, known = self._history.elite, self._history.rewards
         for _ in range(_TRIES if elite else 0):
             parent = elite[0 if rng.random() < _BEST else int(rng.integers(len(elite)))]
             genome = self._genetics.genome(self._program(parent))
             program = self._genetics.grow_whole(self._genetics.neighbour(genome, rng), rng)
-            if program is not None and self._space.kernel(program).hash not in judged:
+            if program is not None and self._space.kernel(program).hash not in known:
                 return program.actions
         return ()
 

@@ -63,9 +63,10 @@ class PPOConfig:
     imitation_batches: int = 1
     """minibatches of an update that imitate the best kernels so far (0: none)"""
     climbing: float = 0.4
-    """share of kernels that the policy does not build: they differ in one action from one of the best"""
+    """share of kernels that the policy does not build: they differ in an action or a branch from one of the best"""
     patience: int = 1000
-    """kernels without a better one after which policy and best kernels are given up for fresh ones (0: never)"""
+    """kernels without a better one after which policy and best kernels, those of a warm start too, are given up for
+    fresh ones (0: never)"""
     eval_every: int = 10
     """updates between two kernels built without exploration, to be logged (0: none)"""
     warm_start_epochs: int = 200

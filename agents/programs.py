@@ -16,6 +16,7 @@ from canvas_rl.space import Limits, SearchSpace, State
 _INPUT = 0
 _HALF = 0.5
 _EVENLY = -2
+_FEWEST_TO_MOVE = 2  # a gene and the output
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Gene:
 
 
 Genome = tuple[Gene, ...]
+
+
+def _inner(genome: Genome, rng: np.random.Generator) -> int:
+    """The place of a gene before the output."""
+    return int(rng.integers(max(len(genome) - 1, 1)))
 
 
 class Genetics:
@@ -145,27 +151,44 @@ class Genetics:
     def neighbour(self, genome: Genome, rng: np.random.Generator) -> Genome:
         """A genome that differs in one gene or one branch; the output stays the last.
 
-        As likely as each other: a gene is put in, taken out, moved, replaced by any or replaced by one of its family;
-        a branch (a push and what joins it) is put in, or one is taken out. Which a gene becomes is drawn evenly among
-        all legal actions.
+        As likely as each other, where they are possible: a gene is put in, taken out, moved, replaced by any or by one
+        of its family; a branch (a push and what joins it) is put in, or one is taken out. What a gene put in or
+        replaced by any becomes is drawn evenly among all legal actions, which may be what it was.
         """
-        kind = int(rng.integers(7 if self._joins else 5))
-        place = int(rng.integers(max(len(genome) - (kind > 0), 1)))
-        if kind == 0:
-            return (*genome[:place], Gene(_EVENLY, label=self._next(genome)), *genome[place:])
-        if kind == 1:
-            return (*genome[:place], *genome[place + 1 :])
-        if kind == 2:
-            rest = (*genome[:place], *genome[place + 1 :])
-            new = int(rng.integers(max(len(rest), 1)))
-            return (*rest[:new], genome[place], *rest[new:])
-        if kind == 3:
-            return (*genome[:place], replace(genome[place], action=_EVENLY, source=-1), *genome[place + 1 :])
-        if kind == 4:
-            return (*genome[:place], self._relative(genome[place]), *genome[place + 1 :])
-        if kind == 5:
-            return self._branched(genome, place, rng)
-        return self._pruned(genome, rng)
+        kinds = [self._with_one_more, self._with_one_less, self._replaced, self._replaced_by_relative]
+        if len(genome) > _FEWEST_TO_MOVE:
+            kinds.append(self._moved)
+        if self._joins:
+            kinds.append(self._with_branch)
+        if any(gene.source >= 0 for gene in genome):
+            kinds.append(self._pruned)
+        return kinds[int(rng.integers(len(kinds)))](genome, rng)
+
+    def _with_one_more(self, genome: Genome, rng: np.random.Generator) -> Genome:
+        place = int(rng.integers(len(genome)))
+        return (*genome[:place], Gene(_EVENLY, label=self._next(genome)), *genome[place:])
+
+    def _with_one_less(self, genome: Genome, rng: np.random.Generator) -> Genome:
+        place = _inner(genome, rng)
+        return (*genome[:place], *genome[place + 1 :])
+
+    def _replaced(self, genome: Genome, rng: np.random.Generator) -> Genome:
+        place = _inner(genome, rng)
+        return (*genome[:place], replace(genome[place], action=_EVENLY, source=-1), *genome[place + 1 :])
+
+    def _replaced_by_relative(self, genome: Genome, rng: np.random.Generator) -> Genome:
+        place = _inner(genome, rng)
+        return (*genome[:place], self._relative(genome[place]), *genome[place + 1 :])
+
+    def _moved(self, genome: Genome, rng: np.random.Generator) -> Genome:
+        place = _inner(genome, rng)
+        rest = (*genome[:place], *genome[place + 1 :])
+        new = int(rng.integers(len(rest) - 1))
+        new += new >= place  # anywhere else before the output
+        return (*rest[:new], genome[place], *rest[new:])
+
+    def _with_branch(self, genome: Genome, rng: np.random.Generator) -> Genome:
+        return self._branched(genome, int(rng.integers(len(genome))), rng)
 
     def _edited(self, genome: Genome, rng: np.random.Generator, kinds: int) -> Genome:
         kind, place = int(rng.integers(kinds)), int(rng.integers(max(len(genome), 1)))
@@ -197,8 +220,6 @@ class Genetics:
     def _pruned(self, genome: Genome, rng: np.random.Generator) -> Genome:
         """A push is taken out with what joins its tensor to the rest, and half of the time all that is between them."""
         pushes = [place for place, gene in enumerate(genome) if gene.source >= 0]
-        if not pushes:
-            return genome
         start = pushes[int(rng.integers(len(pushes)))]
         between = genome[start + 1 : self._join(genome, start)]
         return (*genome[:start], *(between if rng.random() < _HALF else ()), *genome[start + 1 + len(between) + 1 :])

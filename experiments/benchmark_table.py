@@ -1,6 +1,6 @@
 """A benchmark table for search agents: every kernel of a closed search space, really trained and timed.
 
-    python experiments/benchmark_table.py collect --device cuda --workers 14 --seconds 540
+    python experiments/benchmark_table.py collect --device cuda --workers 14 --seconds 530
     python experiments/benchmark_table.py pack --output canvas_rl/evaluation/benchmark.json.gz
     python experiments/benchmark_table.py report
 
@@ -205,7 +205,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=Path("runs/benchmark"), help="of the store and the recipe")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--workers", type=int, default=0, help="processes that train side by side")
-    parser.add_argument("--seconds", type=float, default=540.0, help="collect: begin nothing that would end later")
+    parser.add_argument("--seconds", type=float, default=530.0, help="collect: begin nothing that would end later")
     parser.add_argument("--kernels", type=int, help="a trial with so many kernels")
     parser.add_argument("--output", type=Path, default=Path("benchmark.json.gz"), help="pack: the table's file")
     parser.add_argument("--table", type=Path, help="report: the table's file (default: the shipped one)")

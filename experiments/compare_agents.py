@@ -24,6 +24,7 @@ import math
 import multiprocessing
 import platform
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ import numpy as np
 import torch
 
 import canvas_rl
-from canvas_rl.errors import ConfigError
+from canvas_rl.errors import CanvasError, ConfigError
 from canvas_rl.evaluation.analytic import AnalyticEvaluator
 from canvas_rl.evaluation.tabulated import TabulatedEvaluator
 from canvas_rl.kernels.sampling import DEFAULT_SITES
@@ -164,7 +165,7 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         gaps = [union - hypervolume(tuple(point) for point in run["front"]) for run in own]
         rows[contender] = {
             "seeds": [run["seed"] for run in own],
-            "best": {str(mark): [round(float(curve[mark - 1]), 4) for curve in curves] for mark in marks},
+            "best": {str(mark): [round(float(curve[mark - 1]), 6) for curve in curves] for mark in marks},
             "better_than_random": sum(bool(best_so_far(run)[-1] > best_so_far(base)[-1]) for run, base in paired),
             "evaluations_to_randoms_best": _median(first_reaching(run, best_so_far(base)[-1]) for run, base in paired),
             "hypervolume": [round(union - gap, 4) for gap in gaps],
@@ -285,6 +286,8 @@ def main() -> None:
     if min(given.seeds, evaluations, given.processes) < 1:
         raise ConfigError("--seeds, --evaluations and --processes are counts: expected at least 1")
     folder = given.folder or RESULTS / objective.folder
+    if given.table and not given.folder:
+        raise ConfigError("--table without --folder: results of another table than the shipped one need their own")
     folder.mkdir(parents=True, exist_ok=True)
     asked = [
         Run(name, seed, evaluations, given.objective, folder, given.table)
@@ -300,6 +303,8 @@ def main() -> None:
             run.path.write_text(json.dumps(result) + "\n", encoding="utf-8")
             print(f"{run.contender}, seed {run.seed}: best {max(result['rewards']):.4f}", flush=True)
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"*-{evaluations}-*.json"))]
+    if len({run.get("optimum", {}).get("table") for run in runs}) > 1:
+        raise ConfigError(f"the runs in {folder} are of several tables: use a --folder for each --table")
     summary = summarise(runs)
     text = table(summary, objective.early)
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
@@ -310,4 +315,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except CanvasError as error:
+        sys.exit(str(error))

@@ -12,12 +12,10 @@ from canvas_rl.rewards import Reward
 from canvas_rl.study.front import hypervolume, objectives_of
 
 TOP_SHARE = 0.001
-NEAR = 0.01
 DIGITS = 6
 TARGETS = {
     "best": "the best",
     "top": f"one of the best {TOP_SHARE:.1%}",
-    "near": f"within {NEAR:.0%} of the best reward",
 }
 """What a search may reach, and how the table calls it."""
 
@@ -31,7 +29,6 @@ def optimum(evaluator: TabulatedEvaluator, reward: Reward) -> dict[str, Any]:
         "kernels": len(rows),
         "best": rewards[0],
         "top": rewards[math.ceil(TOP_SHARE * len(rewards)) - 1],
-        "near": round((1 - NEAR) * rewards[0], DIGITS),
         "hypervolume": hypervolume(filter(None, (objectives_of(row, reference) for row in rows))),
     }
 

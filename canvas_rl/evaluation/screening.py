@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -75,8 +76,8 @@ class SpeedupModel:
 class Screen:
     """Tells which kernels are predicted to be too slow, before anything of them is run.
 
-    The model is fitted on the kernels that the store has as timed with this fingerprint on this device, but for those
-    that are asked about: on the first 63, 79, 99, ... in the order of storing, a quarter more each time. A verdict
+    The model is fitted on the kernels that the store has as timed with this fingerprint on this device: on the first
+    63, 79, 99, ... in the order of storing, a quarter more each time; those asked about don't count. A verdict
     therefore follows from what was stored before, and not from when a process began or how much of a batch was
     measured before it was interrupted. Kernels that this version of canvas_rl can't read are left out.
 
@@ -99,15 +100,14 @@ class Screen:
         self._key = fingerprint, device
         self._sites = tuple(place.site for place in places)
         self._slowest = slowest
-        self._rows: tuple[int, ...] = ()
-        self._model: SpeedupModel | None = None
+        self._models: dict[tuple[int, ...], SpeedupModel | None] = {}
 
     def too_slow(self, kernels: Mapping[str, dict[str, Any]], asked: Iterable[str]) -> dict[str, str]:
         """Why kernels need not be measured, by hash; those that should be are not in it.
 
         Args:
             kernels: JSON of kernel graphs by hash.
-            asked: hashes of all kernels that are asked for together with them: the model does not know these.
+            asked: hashes of all kernels that are asked for together with them, which don't count.
 
         Raises:
             StoreError: the store can't be read, or an entry is damaged.
@@ -130,12 +130,13 @@ class Screen:
 
     def _fitted(self, left_out: set[str]) -> SpeedupModel | None:
         """The model of the kernels timed so far; None while they are too few."""
-        timed = [row for kernel, row in self._store.timed(*self._key).items() if kernel not in left_out]
-        rows = tuple(timed[: fitted_on(len(timed))])
-        if rows != self._rows:
-            self._model = self._fit(self._store.rows(rows)) if rows else None
-            self._rows = rows
-        return self._model
+        timed = self._store.timed(*self._key)
+        size = fitted_on(sum(kernel not in left_out for kernel in timed))
+        rows = tuple(islice(timed.values(), size))
+        if rows not in self._models:
+            self._models = dict([*self._models.items()][-1:])  # a batch with stored kernels may need the one before
+            self._models[rows] = self._fit(self._store.rows(rows)) if rows else None
+        return self._models[rows]
 
     def _fit(self, found: Sequence[Record]) -> SpeedupModel | None:
         readable = [(graph, item.measurement) for item in found if (graph := _read(item.graph)) is not None]

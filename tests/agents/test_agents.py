@@ -269,6 +269,21 @@ def test_ppo_begins_anew_once_it_has_lost_patience(space):
     assert all(kernels < 20 + 8 for kernels in begun)
 
 
+def test_ppo_begins_anew_with_a_fresh_policy(space):
+    model = PPOAgent(PPOConfig(kernels_per_update=8))._build(MemorySession(space, 3))
+    model.learn(1)
+    model.ent_coef, model.repeats = 0.5, 0.9
+    learned = {name: weight.clone() for name, weight in model.policy.state_dict().items()}
+    assert model.policy.optimizer.state_dict()["state"]
+    model._begin_anew()
+    assert any(not torch.equal(weight, learned[name]) for name, weight in model.policy.state_dict().items())
+    assert not model.policy.optimizer.state_dict()["state"]
+    assert (model.ent_coef, model.repeats, model.history.rewards) == (PPOConfig().ent_coef, 0.0, {})
+    again = {name: weight.clone() for name, weight in model.policy.state_dict().items()}
+    model._begin_anew()
+    assert all(torch.equal(weight, again[name]) for name, weight in model.policy.state_dict().items()), "by the seed"
+
+
 def test_ppo_plays_neighbours_of_its_best_and_learns_nothing_of_their_steps(space):
     session = MemorySession(space, 6)
     agent = PPOAgent(PPOConfig(kernels_per_update=8, climbing=1.0))

@@ -30,7 +30,7 @@ SETTINGS = {
 }
 VARIANTS = {**{name: (name, SETTINGS.get(name, ())) for name in AGENTS.names()}}
 VARIANTS["genetic, pareto"] = ("genetic", (*SETTINGS["genetic"], "objectives=pareto"))
-VARIANTS["genetic, impatient"] = ("genetic", (*SETTINGS["genetic"], "patience=6"))
+VARIANTS["genetic, impatient"] = ("genetic", ("kernels_per_generation=4", "population=6", "patience=8"))
 VARIANTS["ppo, impatient"] = ("ppo", (*SETTINGS["ppo"], "patience=6"))
 SPACES = {
     "1-D, a BMM forced": ((Site(8, 6),), {"force_bmm_possibility": 1.0, "num_primitive_range": (2, 5)}),
@@ -105,6 +105,17 @@ def test_every_reward_will_do(space, variant, reward):
     low, high = make_reward(reward).range
     assert session.count == 18
     assert all(low <= entry.reward <= high for entry in session.archive.entries)
+
+
+def test_a_genetic_search_that_began_anew_goes_on_alike(tmp_path):
+    space = SearchSpace((Site(8, 16, 16),), SearchOptions(allowed_filter="fc,relu,tanh", num_primitive_range=(1, 5)))
+    variant, folder = "genetic, impatient", RunFolder.create(tmp_path / "run")
+    whole = search(variant, space, 60)[1].paid
+    first = search(variant, space, 60, folder=folder, stop_after=45)[1].paid
+    saved = [json.loads(path.read_text()) for path in (tmp_path / "run" / "checkpoints").glob("*/agent.json")]
+    assert any(snapshot["state"]["aside"] for snapshot in saved), "it did begin anew"
+    second = search(variant, space, 60, folder=folder)[1].paid
+    assert list(dict.fromkeys(first + second)) == whole
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
