@@ -9,7 +9,7 @@ import pytest
 from workerless import WorkerlessPool
 
 from canvas_rl.errors import ConfigError
-from canvas_rl.evaluation import cost_model, jobs
+from canvas_rl.evaluation import cost_model, jobs, screening
 from canvas_rl.evaluation import evaluator as evaluator_module
 from canvas_rl.evaluation.analytic import AnalyticEvaluator
 from canvas_rl.evaluation.evaluator import KernelEvaluator
@@ -249,6 +249,18 @@ def test_models_are_refitted_as_the_timed_kernels_grow_by_a_quarter() -> None:
     steps = sorted({fitted_on(timed) for timed in range(200)})
     assert steps == [0, 63, 79, 99, 124, 155, 194]
     assert all(fitted_on(step) == step for step in steps)
+
+
+def test_stored_kernels_in_a_batch_cost_no_fit(
+    store: MeasurementStore, kernels: list[KernelGraph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge(make(store, None), kernels[:70])
+    fits = []
+    monkeypatch.setattr(screening, "SpeedupModel", lambda *args: fits.append(args) or SpeedupModel(*args))
+    evaluator = make(store, 1e-6)
+    for start in range(0, 12, 3):
+        evaluator.evaluate([*kernels[start : start + 3], *kernels[100 + start : 103 + start]])
+    assert len(fits) <= 2, "at most one for 63 kernels and one for 79"
 
 
 def test_the_margin_covers_speedups_that_the_model_has_not_seen(
