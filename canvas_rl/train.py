@@ -58,7 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("ended at once: a run that had begun goes on with --resume\n")
         return 130
     output = _console()
-    output.print(result.table() if result.rows else "No kernel was measured without failure.")
+    if result.rows:
+        output.print(result.table())
+    elif result.totals["evaluations"]:
+        output.print("No kernel was measured without failure.")
     output.print(result.summary(), highlight=False)
     output.print(f"Saved in {result.path}", highlight=False)
     return 0

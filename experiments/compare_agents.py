@@ -159,15 +159,18 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for contender in CONTENDERS:
         own = sorted((run for run in runs if run["contender"] == contender), key=lambda run: run["seed"])
         paired = [(run, by_seed[run["seed"]]) for run in own if run["seed"] in by_seed]
-        if not paired:
+        if not own:
             continue
         curves = [best_so_far(run) for run in own]
         gaps = [union - hypervolume(tuple(point) for point in run["front"]) for run in own]
         rows[contender] = {
             "seeds": [run["seed"] for run in own],
             "best": {str(mark): [round(float(curve[mark - 1]), 6) for curve in curves] for mark in marks},
+            "compared": len(paired),
             "better_than_random": sum(bool(best_so_far(run)[-1] > best_so_far(base)[-1]) for run, base in paired),
-            "evaluations_to_randoms_best": _median(first_reaching(run, best_so_far(base)[-1]) for run, base in paired),
+            "evaluations_to_randoms_best": _median(
+                [first_reaching(run, best_so_far(base)[-1]) for run, base in paired]
+            ),
             "hypervolume": [round(union - gap, 4) for gap in gaps],
             "hypervolume_gap": round(statistics.median(gaps), 4),
             "own_ms_per_kernel": round(statistics.median(run["own_ms_per_kernel"] for run in own), 1),
@@ -185,8 +188,8 @@ def best_hypervolume(runs: Sequence[dict[str, Any]]) -> float:
     return hypervolume(tuple(point) for run in runs for point in run["front"])
 
 
-def _median(values: Any) -> float | None:
-    found = statistics.median(values)
+def _median(values: Sequence[float]) -> float | None:
+    found = statistics.median(values or [math.inf])
     return None if math.isinf(found) else found
 
 
@@ -202,7 +205,7 @@ def table(summary: dict[str, Any], early: int) -> str:
         soon, late = (_spread(row["best"][mark]) if mark in row["best"] else "-" for mark in (str(early), last))
         reached = row["evaluations_to_randoms_best"]
         lines.append(
-            f"| {name} | {soon} | {late} | {row['better_than_random']} of {len(row['seeds'])} | "
+            f"| {name} | {soon} | {late} | {row['better_than_random']} of {row['compared']} | "
             f"{'-' if reached is None else f'{reached:g}'} | {row['hypervolume_gap']:.3f} | "
             f"{row['own_ms_per_kernel']:.1f} |"
         )

@@ -60,7 +60,7 @@ def optimum_table(summary: dict[str, Any], early: int) -> str:
     heads = ("agent", f"regret @{early}", f"@{last}", *(f"evaluations to {text}" for text in TARGETS.values()))
     lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 1)}"]
     for name, row in summary["agents"].items():
-        regrets = [_percent(row["regret"][str(mark)]) for mark in (early, last) if str(mark) in row["regret"]]
+        regrets = [_percent(row["regret"][str(mark)]) if str(mark) in row["regret"] else "-" for mark in (early, last)]
         reached = [_reached(row["evaluations_to"][target]) for target in TARGETS]
         lines.append(f"| {name} | {' | '.join((*regrets, *reached))} |")
     return "\n".join(lines) + "\n"

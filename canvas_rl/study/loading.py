@@ -33,8 +33,13 @@ def load_network(path: str | Path) -> nn.Module:
     """
     folder = best_folder(path)
     graph = KernelGraph.from_json(read_json(folder / "kernel.json"))
-    network = build_backbone(_proxy(folder), lambda site: build_module(graph, site), _data_shape(folder))
     weights = folder / "weights.safetensors"
+    if not weights.exists():
+        raise FormatError(
+            f"{str(folder)!r} has a kernel and no trained network: one is written when a search ends, so end the run "
+            "with --resume"
+        )
+    network = build_backbone(_proxy(folder), lambda site: build_module(graph, site), _data_shape(folder))
     try:
         network.load_state_dict(load_file(weights))
     except (OSError, SafetensorError, RuntimeError) as error:

@@ -65,11 +65,13 @@ class SearchResult:
 
     def summary(self) -> str:
         """Why the search ended and what it did, in a line or two."""
-        counts = self.totals
+        counts, ended = self.totals, f"{self.reason[:1].upper()}{self.reason[1:]}."
+        if not counts["evaluations"]:
+            return f"{ended} No kernel was evaluated before."
         statuses = ", ".join(f"{count} {status}" for status, count in counts["statuses"].items())
         return (
-            f"{self.reason[:1].upper()}{self.reason[1:]}. Kernels: {counts['evaluations']} ({statuses}), of these "
-            f"{counts['store_hits']} from the store; {counts['repeats']} repeats on top."
+            f"{ended} Kernels: {counts['evaluations']} ({statuses}), of these {counts['store_hits']} from the store; "
+            f"{counts['repeats']} repeats on top."
         )
 
     def table(self) -> Table:
