@@ -1,13 +1,15 @@
 """Is the proxy true? What short trainings say of kernels beside long ones, and beside scores that need no training.
 
     python experiments/proxy_truth.py collect --device cuda --processes 12
+    python experiments/proxy_truth.py extend --dataset shapes --device cuda --processes 12
     python experiments/proxy_truth.py report
 
 Kernels: `--kernels` (half of them unselected draws of the default search space that pass the gates, the others
 operators of the zoo and the best of sixteen draws each by `AnalyticEvaluator`) are trained by every schedule of
-`SCHEDULES`, which are the search's proxies and trainings ten times as long, on both built-in data sets; `--more`
-further unselected draws by the search's proxy alone, without milestones. A long training's quality is that on
-validation and test images together, which were not trained on.
+`SCHEDULES`, which are the search's proxies and trainings ten times as long, on digits and motifs; `--more` further
+unselected draws by the search's proxy alone, without milestones. A long training's quality is that on validation and
+test images together, which were not trained on. `extend` adds the same trainings on another data set, for those of the
+recorded kernels that fit it.
 
 `report` prints Kendall's tau (tau-b) between each score and each long training, over all kernels and over the better
 half by that training. Then it calibrates milestones on the first 150 of the further draws: after epochs 2 to 7, 0.7
@@ -34,7 +36,7 @@ from torch import Tensor, nn
 import canvas_rl
 from canvas_rl import zoo
 from canvas_rl.codegen import build_module
-from canvas_rl.errors import CanvasError
+from canvas_rl.errors import CanvasError, IllegalActionError
 from canvas_rl.evaluation.analytic import AnalyticEvaluator
 from canvas_rl.evaluation.data import Dataset, load_dataset
 from canvas_rl.evaluation.gates import check_gates
@@ -74,9 +76,12 @@ class Schedule:
         return replace(plain, epochs=plain.epochs * self.times, seed=self.seed)
 
 
-SCHEDULES = tuple(
-    Schedule(dataset, times, seed) for dataset in DATASETS for times, seed in ((1, 0), (1, 1), (LONGER, 0))
-)
+def schedules(dataset: str) -> tuple[Schedule, ...]:
+    """The trainings on a data set: the search's, once more with another seed, and a long one."""
+    return tuple(Schedule(dataset, times, seed) for times, seed in ((1, 0), (1, 1), (LONGER, 0)))
+
+
+SCHEDULES = tuple(schedule for dataset in DATASETS for schedule in schedules(dataset))
 SEARCHED = SCHEDULES[0]
 _DATA: dict[str, Dataset] = {}
 
@@ -250,10 +255,54 @@ def collect(given: argparse.Namespace) -> None:
     _write(given, rows, time.time() - started)
 
 
-def _write(given: argparse.Namespace, rows: Sequence[dict[str, Any]], seconds: float) -> None:
+def extend(given: argparse.Namespace) -> None:
+    """Train the recorded kernels on another data set."""
+    started, recorded = time.time(), json.loads(given.output.read_text(encoding="utf-8"))
+    rows = [row for row in recorded["kernels"] if row["origin"] != "more"]
+    space = SearchSpace(sites(), default_space())
+    config = ProxyConfig.for_dataset(given.dataset)
+    places = proxy_sites(config, dataset(given.dataset))
+    with ProcessPoolExecutor(given.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        jobs = {}
+        for row in rows:
+            graph = _rebuilt(row, space)
+            if graph is None or not _passes(graph, places):
+                print(f"left out: the {row['origin']} kernel {row['kernel'][:8]}", flush=True)
+                continue
+            for schedule in sorted(schedules(given.dataset), key=lambda schedule: -schedule.times):
+                jobs[pool.submit(train, graph.to_json(), schedule, given.device)] = row
+        for number, job in enumerate(as_completed(jobs), start=1):
+            result = job.result()
+            jobs[job]["trainings"][result.pop("schedule")] = result
+            if number % 50 == 0 or number == len(jobs):
+                print(f"{number} of {len(jobs)} trainings, {time.time() - started:.0f} s", flush=True)
+                recorded.setdefault("extended", {})[given.dataset] = {
+                    "machine": _machine(given),
+                    "processes": given.processes,
+                    "seconds": round(time.time() - started),
+                }
+                given.output.write_text(json.dumps(recorded) + "\n", encoding="utf-8")
+
+
+def _rebuilt(row: dict[str, Any], space: SearchSpace) -> KernelGraph | None:
+    """The kernel of a recorded row by its program, None if that is masked by now; the zoo's are filled as it does."""
+    names = {zoo.program(name): name for name in zoo.names(2)}
+    program = tuple(row["program"])
+    if row["origin"] == "zoo":
+        return zoo.load(names[program], sites())
+    try:
+        return space.replay(program).graph
+    except IllegalActionError:
+        return None
+
+
+def _machine(given: argparse.Namespace) -> dict[str, str]:
     device = torch.cuda.get_device_name() if given.device == "cuda" else platform.machine()
-    machine = {"device": device, "torch": torch.__version__, "canvas_rl": canvas_rl.__version__}
-    report = {"machine": machine, "processes": given.processes, "seconds": round(seconds), "kernels": rows}
+    return {"device": device, "torch": torch.__version__, "canvas_rl": canvas_rl.__version__}
+
+
+def _write(given: argparse.Namespace, rows: Sequence[dict[str, Any]], seconds: float) -> None:
+    report = {"machine": _machine(given), "processes": given.processes, "seconds": round(seconds), "kernels": rows}
     given.output.write_text(json.dumps(report) + "\n", encoding="utf-8")
 
 
@@ -262,14 +311,16 @@ def taus(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     from scipy.stats import kendalltau  # the machine that collects need not have it
 
     table = []
-    for dataset_name in DATASETS:
+    for dataset_name in _trained_on(rows):
         truth_name = Schedule(dataset_name, LONGER, 0).name
-        truth = np.array([row["trainings"][truth_name]["unseen"] for row in rows])
+        judged = [row for row in rows if truth_name in row["trainings"]]
+        truth = np.array([row["trainings"][truth_name]["unseen"] for row in judged])
         better = truth >= np.median(truth)
-        for name, values in _predictors(rows).items():
+        for name, values in _predictors(judged).items():
             table.append(
                 {
                     "truth": truth_name,
+                    "kernels": len(judged),
                     "score": name,
                     "tau": round(float(kendalltau(values, truth).statistic), 3),
                     "tau_better_half": round(float(kendalltau(values[better], truth[better]).statistic), 3),
@@ -278,13 +329,19 @@ def taus(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return table
 
 
+def _trained_on(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Names of the data sets, in the order of their recording."""
+    return list(dict.fromkeys(name.split()[0] for row in rows for name in row["trainings"] if name.endswith(" x1")))
+
+
 def _predictors(rows: Sequence[dict[str, Any]]) -> dict[str, np.ndarray[Any, Any]]:
-    trainings = {
-        schedule.name: np.array([row["trainings"][schedule.name]["quality"] for row in rows]) for schedule in SCHEDULES
-    }
+    """Scores that all rows have."""
+    shared = set.intersection(*(set(row["trainings"]) for row in rows))
+    trainings = {name: np.array([row["trainings"][name]["quality"] for row in rows]) for name in sorted(shared)}
     means = {
         f"{name} x1, mean of 2 seeds": (trainings[f"{name} x1"] + trainings[f"{name} x1 seed 1"]) / 2
-        for name in DATASETS
+        for name in _trained_on(rows)
+        if f"{name} x1" in shared
     }
     scores = {name: np.array([row["scores"][name] for row in rows]) for name in rows[0]["scores"]}
     return trainings | means | scores
@@ -320,9 +377,9 @@ def _stopped_after(curve: Sequence[float], milestones: Sequence[tuple[int, float
 def report(given: argparse.Namespace) -> None:
     recorded = json.loads(given.output.read_text(encoding="utf-8"))
     rows = [row for row in recorded["kernels"] if row["origin"] != "more"]
-    print(f"{len(rows)} kernels\n\n| long training | score | tau | tau, better half |\n| --- | --- | ---: | ---: |")
+    print("| long training | kernels | score | tau | tau, better half |\n| --- | ---: | --- | ---: | ---: |")
     for line in taus(rows):
-        print(f"| {line['truth']} | {line['score']} | {line['tau']:.2f} | {line['tau_better_half']:.2f} |")
+        print("| {truth} | {kernels} | {score} | {tau:.2f} | {tau_better_half:.2f} |".format(**line))
     print_zoo([row for row in rows if row["origin"] == "zoo"])
     more = [row for row in recorded["kernels"] if row["origin"] == "more"]
     milestones = calibrate(more[:CALIBRATED])
@@ -346,15 +403,16 @@ def print_zoo(rows: Sequence[dict[str, Any]]) -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("collect", "report"))
+    parser.add_argument("action", choices=("collect", "extend", "report"))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--kernels", type=int, default=72, help="kernels trained by every schedule")
     parser.add_argument("--more", type=int, default=450, help="kernels trained by the search's proxy alone")
+    parser.add_argument("--dataset", default="shapes", help="extend: train on it")
     parser.add_argument("--output", type=Path, default=RESULTS / "proxy_truth.json")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
     options = parse()
-    {"collect": collect, "report": report}[options.action](options)
+    {"collect": collect, "extend": extend, "report": report}[options.action](options)

@@ -92,7 +92,7 @@ class QualitySettings:
     """The training that tells a kernel's quality."""
 
     dataset: str = "digits"
-    """digits, motifs, cifar10, cifar100, the path of an .npz file, or module:function"""
+    """digits, motifs, shapes, cifar10, cifar100, the path of an .npz file, or module:function"""
     data_dir: Path | None = None
     """folder of data files that are not shipped, such as CIFAR's"""
 

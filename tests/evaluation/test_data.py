@@ -9,6 +9,7 @@ import pytest
 from canvas_rl.errors import DatasetError, UnknownNameError
 from canvas_rl.evaluation.data import DATASETS, Dataset, describe_dataset, load_dataset, make_dataset
 from canvas_rl.evaluation.data import motifs as motifs_module
+from canvas_rl.evaluation.data import shapes as shapes_module
 
 DIGITS_FINGERPRINT = "c5eabe828a298e7f51415df7a5b17f3b9f14db2d78209407e683e714e532350f"
 
@@ -49,7 +50,7 @@ def failing_for_test() -> None:
     raise RuntimeError("no disk")
 
 
-@pytest.mark.parametrize("name", ["digits", "motifs"])
+@pytest.mark.parametrize("name", ["digits", "motifs", "shapes"])
 def test_shipped_data_sets_fit_their_description(name: str) -> None:
     dataset = load_dataset(name)
     assert (dataset.image_shape, dataset.classes) == describe_dataset(name)
@@ -63,7 +64,7 @@ def test_shipped_data_sets_fit_their_description(name: str) -> None:
     assert np.abs(dataset.train.images.std(axis=(0, 2, 3)) - 1).max() < 1e-3
 
 
-@pytest.mark.parametrize("name", ["digits", "motifs"])
+@pytest.mark.parametrize("name", ["digits", "motifs", "shapes"])
 def test_no_image_is_in_two_splits(name: str) -> None:
     dataset = load_dataset(name)
     splits = [
@@ -99,6 +100,21 @@ def test_motif_brightness_says_nothing() -> None:
     brightness = train.images.mean(axis=(1, 2, 3))
     means = [brightness[train.labels == label].mean() for label in range(motifs_module.CLASSES)]
     assert np.std(means) < 0.15 * brightness.std()
+
+
+def test_shapes_follow_their_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shapes_module, "SIZES", (60, 20, 20))
+    assert load_dataset("shapes", seed=1) == load_dataset("shapes", seed=1)
+    assert load_dataset("shapes", seed=1).fingerprint != load_dataset("shapes", seed=2).fingerprint
+
+
+def test_no_two_shapes_look_alike() -> None:
+    rows, columns = np.linspace(-1, 1, 41, dtype=np.float32)[:, None], np.linspace(-1, 1, 41, dtype=np.float32)[None]
+    u, v = np.broadcast_arrays(rows, columns)
+    masks = [shape(u, v) for shape in shapes_module.SHAPES]
+    for index, mask in enumerate(masks):
+        assert 0.1 < mask.mean() < 0.8
+        assert all((mask ^ other).mean() > 0.05 for other in masks[:index])
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])

@@ -14,6 +14,7 @@ DATASETS = Registry(
     {
         "digits": "canvas_rl.evaluation.data.digits:DIGITS",
         "motifs": "canvas_rl.evaluation.data.motifs:MOTIFS",
+        "shapes": "canvas_rl.evaluation.data.shapes:SHAPES_16",
         "cifar10": "canvas_rl.evaluation.data.cifar:CIFAR10",
         "cifar100": "canvas_rl.evaluation.data.cifar:CIFAR100",
     },

@@ -94,10 +94,12 @@ _LARGE: dict[str, Any] = {
     "train_samples": 5000,
 }
 _MOTIFS = {**_LARGE, "epochs": 3, "batch_size": 50, "milestones": ((2, 0.02),), "train_samples": None}
+_SHAPES: dict[str, Any] = {"channels": (16, 32), "blocks": (2, 2), "learning_rate": 0.01, "milestones": ()}
 _CIFAR = {**_LARGE, "channels": (32, 64, 128), "train_samples": 10_000}
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "digits": {},
     "motifs": _MOTIFS,
+    "shapes": _SHAPES,
     "cifar10": _CIFAR,
     "cifar100": _CIFAR,
 }
