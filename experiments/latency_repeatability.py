@@ -25,13 +25,14 @@ from canvas_rl.codegen import build_module
 from canvas_rl.config import SearchOptions
 from canvas_rl.evaluation.environment import describe_environment
 from canvas_rl.evaluation.gates import check_gates
-from canvas_rl.evaluation.latency import LatencyConfig, measure_pair
+from canvas_rl.evaluation.latency import LatencyConfig, measure_pair, prepare
 from canvas_rl.evaluation.measurement import Rejection
 from canvas_rl.evaluation.subject import reference_module
+from canvas_rl.evaluation.timing import Timed
 from canvas_rl.ir import KernelGraph
 from canvas_rl.kernels.sampling import DEFAULT_SITES
 from canvas_rl.space import SearchSpace
-from canvas_rl.symbolic.site import ReferenceConv
+from canvas_rl.symbolic.site import ReferenceConv, Site
 
 RESULTS = Path(__file__).parent / "results"
 OPTIONS = SearchOptions(num_primitive_range=(3, 12), flops_budget=1.0, params_budget=1.0, memory_budget=20.0)
@@ -41,6 +42,7 @@ def measure(config: LatencyConfig, kernels: int, seed: int, triton: bool) -> lis
     """Measure the first so many kernels of a seed that pass the gates; of each, the figures at every site."""
     torch.set_num_threads(config.threads)
     space, rng = SearchSpace(DEFAULT_SITES, OPTIONS), np.random.default_rng(seed)
+    references = [_reference(site, config) for site in DEFAULT_SITES]  # made once in a process, as an evaluation does
     found: list[dict[str, Any]] = []
     while len(found) < kernels:
         graph = space.sample(rng)
@@ -49,27 +51,34 @@ def measure(config: LatencyConfig, kernels: int, seed: int, triton: bool) -> lis
         except Rejection:
             continue
         started = time.perf_counter()
-        sites = [_measure_site(graph, index, config) for index in range(len(DEFAULT_SITES))]
+        sites = [_measure_site(graph, index, references[index], config) for index in range(len(DEFAULT_SITES))]
         found.append({"kernel": graph.hash, "seconds": time.perf_counter() - started, "sites": sites})
         if triton:
             for index, figures in enumerate(sites):
-                figures.update(_beside_triton(graph, index, replace(config, cold_cache=False)))
+                figures.update(_beside_triton(graph, index, references[index], replace(config, cold_cache=False)))
     return found
 
 
-def _measure_site(graph: KernelGraph, index: int, config: LatencyConfig) -> dict[str, Any]:
+def _reference(site: Site, config: LatencyConfig) -> Timed:
+    with torch.device(config.device):
+        return prepare(reference_module(site, ReferenceConv()), config)
+
+
+def _measure_site(graph: KernelGraph, index: int, reference: Timed, config: LatencyConfig) -> dict[str, Any]:
     site = DEFAULT_SITES[index]
     torch.manual_seed(0)
     started = time.perf_counter()
-    timing = measure_pair(build_module(graph, site), reference_module(site, ReferenceConv()), site.shape, config)
+    with torch.device(config.device):
+        module = build_module(graph, site)
+    timing = measure_pair(module, reference, site.shape, config)
     return asdict(timing) | {"seconds": time.perf_counter() - started}
 
 
-def _beside_triton(graph: KernelGraph, index: int, config: LatencyConfig) -> dict[str, float]:
+def _beside_triton(graph: KernelGraph, index: int, reference: Timed, config: LatencyConfig) -> dict[str, float]:
     from triton.testing import do_bench_cudagraph
 
     site = DEFAULT_SITES[index]
-    warm = _measure_site(graph, index, config)["latency_s"]
+    warm = _measure_site(graph, index, reference, config)["latency_s"]
     module = build_module(graph, site).to("cuda", config.torch_dtype).eval()
     example = torch.randn(config.batch_size, *site.shape, device="cuda", dtype=config.torch_dtype)
     with torch.no_grad():

@@ -1,5 +1,6 @@
 """A stopwatch for CUDA devices: CUDA graphs of many runs, with an event before and after each."""
 
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ PROMISED_NOISE, _TARGET_NOISE = 0.005, 0.002
 _WARM_UP = 3
 _PLACEMENTS = 4
 _MOST_RUNS = 6
-_WARM_REPEATS = 20
+_WARM_RUN_S, _WARM_REPEATS = 1e-3, (20, 200)
 _FEWEST_REPLAYS, _MOST_REPLAYS = 3, 30
 _BUFFER_BYTES = 2**29
 _ALIGNMENT = 256
@@ -34,14 +35,14 @@ def time_on_cuda(pair: Pair, example: Tensor, time_cap_s: float, cold: bool = Tr
         pair: the candidate and its reference.
         example: an input.
         time_cap_s: seconds for all replays together.
-        cold: before every run, overwrite the L2 cache and take another input. Warm: a run is the mean of twenty in a
-            row with one input.
+        cold: before every run, overwrite the L2 cache and take another input. Warm: a run is the mean of 20 to 200 in a
+            row with one input, a millisecond's worth: what a run's events take would add to a short one.
 
     Returns:
         the timing, and the candidate as it was timed.
     """
     pair_s = _warm_up(pair, example)
-    repeats = 1 if cold else _WARM_REPEATS
+    repeats = 1 if cold else min(max(math.ceil(_WARM_RUN_S / pair_s), _WARM_REPEATS[0]), _WARM_REPEATS[1])
     bound = int(time_cap_s / (_PLACEMENTS * _FEWEST_REPLAYS * pair_s * repeats))
     count = max(1, min(_MOST_RUNS, bound, _BUFFER_BYTES // (2 * _PLACEMENTS * example.nbytes)))
     weights = [weight for timed in pair for weight in timed.module.parameters()]
