@@ -20,7 +20,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,7 @@ OPTIONS = SearchOptions(
     num_weighted_range=(1, 3),
     max_weighted_ratio=1.0,
 )
-PROXY = replace(ProxyConfig(), milestones=())  # every kernel is trained to the end
+PROXY = ProxyConfig.for_dataset("digits", milestones=())  # every kernel is trained to the end
 TIME_CAP_S = 0.015
 KERNELS_PER_WORKER = 8
 TRIES = 3

@@ -1,6 +1,6 @@
 """Does proxy training tell kernels apart? Hand-made kernels, several seeds, one table.
 
-    python experiments/proxy_discrimination.py --dataset digits
+    python experiments/proxy_discrimination.py --dataset shifted_digits
     python experiments/proxy_discrimination.py --dataset motifs
 
 Prints validation and test accuracy (mean and standard deviation over the seeds) and the time of a kernel, checks the
@@ -116,7 +116,7 @@ def environment(device: str) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset", default="digits")
+    parser.add_argument("--dataset", default="shifted_digits")
     parser.add_argument("--data-dir", default=None)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--device", default="cpu")

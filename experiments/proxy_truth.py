@@ -6,10 +6,10 @@
 
 Kernels: `--kernels` (half of them unselected draws of the default search space that pass the gates, the others
 operators of the zoo and the best of sixteen draws each by `AnalyticEvaluator`) are trained by every schedule of
-`SCHEDULES`, which are the search's proxies and trainings ten times as long, on digits and motifs; `--more` further
-unselected draws by the search's proxy alone, without milestones. A long training's quality is that on validation and
+`SCHEDULES`, short ones and ones ten times as long, on digits and motifs; `--more` further unselected draws by the
+short one on digits alone, without milestones. A long training's quality is that on validation and
 test images together, which were not trained on. `extend` adds the same trainings on another data set, for those of the
-recorded kernels that fit it.
+recorded kernels that fit it (the further draws for the search's own, `SEARCHED`).
 
 `report` prints Kendall's tau (tau-b) between each score and each long training, over all kernels and over the better
 half by that training. Then it calibrates milestones on the first 150 of the further draws: after epochs 2 to 7, 0.7
@@ -82,7 +82,7 @@ def schedules(dataset: str) -> tuple[Schedule, ...]:
 
 
 SCHEDULES = tuple(schedule for dataset in DATASETS for schedule in schedules(dataset))
-SEARCHED = SCHEDULES[0]
+SEARCHED = Schedule("shifted_digits", 1, 0)
 _DATA: dict[str, Dataset] = {}
 
 
@@ -238,7 +238,7 @@ def collect(given: argparse.Namespace) -> None:
         (index, schedule)
         for schedule in sorted(SCHEDULES, key=lambda schedule: -schedule.times)
         for index, row in enumerate(rows)
-        if row["origin"] != "more" or schedule == SEARCHED
+        if row["origin"] != "more" or schedule == SCHEDULES[0]
     ]
     with ProcessPoolExecutor(given.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         data = [graph.to_json() for _, graph in found]
@@ -258,7 +258,7 @@ def collect(given: argparse.Namespace) -> None:
 def extend(given: argparse.Namespace) -> None:
     """Train the recorded kernels on another data set."""
     started, recorded = time.time(), json.loads(given.output.read_text(encoding="utf-8"))
-    rows = [row for row in recorded["kernels"] if row["origin"] != "more"]
+    rows = [row for row in recorded["kernels"] if row["origin"] != "more" or given.dataset == SEARCHED.dataset]
     space = SearchSpace(sites(), default_space())
     config = ProxyConfig.for_dataset(given.dataset)
     places = proxy_sites(config, dataset(given.dataset))
@@ -269,12 +269,15 @@ def extend(given: argparse.Namespace) -> None:
             if graph is None or not _passes(graph, places):
                 print(f"left out: the {row['origin']} kernel {row['kernel'][:8]}", flush=True)
                 continue
-            for schedule in sorted(schedules(given.dataset), key=lambda schedule: -schedule.times):
+            wanted = sorted(schedules(given.dataset), key=lambda schedule: -schedule.times)
+            for schedule in (SEARCHED,) if row["origin"] == "more" else wanted:
+                if schedule.name in row["trainings"]:
+                    continue  # recorded by a run that was cut off
                 jobs[pool.submit(train, graph.to_json(), schedule, given.device)] = row
         for number, job in enumerate(as_completed(jobs), start=1):
             result = job.result()
             jobs[job]["trainings"][result.pop("schedule")] = result
-            if number % 50 == 0 or number == len(jobs):
+            if number % 25 == 0 or number == len(jobs):
                 print(f"{number} of {len(jobs)} trainings, {time.time() - started:.0f} s", flush=True)
                 recorded.setdefault("extended", {})[given.dataset] = {
                     "machine": _machine(given),

@@ -88,9 +88,9 @@ class SiteFigures:
     activation: int
     """elements of all primitives' outputs together"""
     latency_s: float | None = None
-    """median latency of the kernel; None where it was not measured"""
+    """latency of the kernel; None where it was not measured"""
     reference_latency_s: float | None = None
-    """median latency of the replaced convolution, measured between the kernel's runs"""
+    """latency of the replaced convolution, measured between the kernel's runs"""
 
     @property
     def speedup(self) -> float | None:

@@ -21,13 +21,13 @@ class Timed(NamedTuple):
 
 @dataclass(frozen=True)
 class PairTiming:
-    """Median latencies of a candidate and its reference, timed in turn."""
+    """Latencies of a candidate and its reference, timed in turn."""
 
     latency_s: float
     reference_latency_s: float
     rounds: int
     noise: float
-    """relative standard error of the ratio, estimated from the rounds' spread"""
+    """relative error of the ratio, estimated from the rounds"""
     note: str = ""
     """what was not as planned, such as a failed graph capture"""
 
@@ -47,25 +47,35 @@ class Rounds:
     def __len__(self) -> int:
         return len(self.own)
 
-    def __add__(self, more: "Rounds") -> "Rounds":
-        return Rounds(self.own + more.own, self.other + more.other)
-
     def add(self, own_s: float, other_s: float) -> None:
-        """One more round."""
-        self.own.append(own_s)
-        self.other.append(other_s)
+        """One more round; what a clock can't tell from nothing counts as a picosecond."""
+        self.own.append(max(own_s, 1e-12))
+        self.other.append(max(other_s, 1e-12))
+
+    def medians(self, promised_noise: float, *notes: str) -> PairTiming:
+        """The median latencies; a note says where the noise is more than was promised."""
+        own, other = statistics.median(self.own), statistics.median(self.other)
+        return self._timing(own, other, self.noise, promised_noise, notes)
+
+    def fastest(self, promised_noise: float) -> PairTiming:
+        """The shortest latencies, which other work on the machine disturbs least.
+
+        The noise is half the difference between the ratios of every other round and of the rest.
+        """
+        ratios = [min(self.own[part::2]) / min(self.other[part::2]) for part in range(min(2, len(self)))]
+        noise = abs(math.log(ratios[0] / ratios[-1])) / 2
+        return self._timing(min(self.own), min(self.other), noise, promised_noise)
 
     @property
     def noise(self) -> float:
         """Relative standard error of the median ratio (1.25 sigma / sqrt(n), sigma from the median deviation)."""
-        logs = [math.log(max(own, 1e-12) / max(other, 1e-12)) for own, other in zip(self.own, self.other, strict=True)]
+        logs = [math.log(own / other) for own, other in zip(self.own, self.other, strict=True)]
         middle = statistics.median(logs)
         deviation = 1.4826 * statistics.median(abs(value - middle) for value in logs)
         return 1.2533 * deviation / math.sqrt(len(logs))
 
-    def timing(self, promised_noise: float, *notes: str) -> PairTiming:
-        """The medians; a note says where the noise is more than was promised."""
-        own, other = (max(statistics.median(seconds), 1e-12) for seconds in (self.own, self.other))
-        noise = self.noise
+    def _timing(
+        self, own: float, other: float, noise: float, promised_noise: float, notes: tuple[str, ...] = ()
+    ) -> PairTiming:
         missed = f"the noise is {noise:.1%}, above the {promised_noise:.1%} aimed at" if noise > promised_noise else ""
         return PairTiming(own, other, len(self), noise, "; ".join(filter(None, (*notes, missed))))

@@ -65,7 +65,7 @@ def time_on_cuda(pair: Pair, example: Tensor, time_cap_s: float, cold: bool = Tr
         candidate.replay()
         return candidate.outputs[-1]
 
-    return rounds.timing(PROMISED_NOISE, *dict.fromkeys(runs.note for runs in series)), as_timed
+    return rounds.medians(PROMISED_NOISE, *dict.fromkeys(runs.note for runs in series)), as_timed
 
 
 def _replay(series: list["_Series"], rounds: Rounds, time_cap_s: float) -> None:

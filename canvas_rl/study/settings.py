@@ -91,8 +91,8 @@ class TargetSettings:
 class QualitySettings:
     """The training that tells a kernel's quality."""
 
-    dataset: str = "digits"
-    """digits, motifs, shapes, cifar10, cifar100, the path of an .npz file, or module:function"""
+    dataset: str = "shifted_digits"
+    """shifted_digits, digits, motifs, shapes, cifar10, cifar100, the path of an .npz file, or module:function"""
     data_dir: Path | None = None
     """folder of data files that are not shipped, such as CIFAR's"""
 

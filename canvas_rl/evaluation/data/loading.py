@@ -12,6 +12,7 @@ from canvas_rl.registry import Registry, did_you_mean, load_object
 DATASETS = Registry(
     "data set",
     {
+        "shifted_digits": "canvas_rl.evaluation.data.digits:SHIFTED_DIGITS",
         "digits": "canvas_rl.evaluation.data.digits:DIGITS",
         "motifs": "canvas_rl.evaluation.data.motifs:MOTIFS",
         "shapes": "canvas_rl.evaluation.data.shapes:SHAPES_16",

@@ -67,7 +67,7 @@ def train_proxy(
 
     Args:
         make_kernel: gives a new kernel, [N, *site.shape] to the same shape, for a site of the backbone.
-        config: data, backbone and schedule; None: the defaults (digits).
+        config: data, backbone and schedule; None: the defaults (shifted digits).
         device: where to train; all images are moved there.
         dataset: the loaded data set of `config`; None loads it.
 
@@ -107,7 +107,7 @@ def score_network(
 
     Args:
         network: as `train_proxy` or `build_backbone` gives it, on `device`.
-        config: the configuration it was built with; None: the defaults (digits).
+        config: the configuration it was built with; None: the defaults (shifted digits).
         dataset: the loaded data set of `config`; None loads it.
         device: where the network is.
     """
