@@ -266,7 +266,7 @@ def extend(given: argparse.Namespace) -> None:
         jobs = {}
         for row in rows:
             graph = _rebuilt(row, space)
-            if graph is None or not _passes(graph, places):
+            if graph is None or not _fits(graph, places):
                 print(f"left out: the {row['origin']} kernel {row['kernel'][:8]}", flush=True)
                 continue
             wanted = sorted(schedules(given.dataset), key=lambda schedule: -schedule.times)
@@ -297,6 +297,15 @@ def _rebuilt(row: dict[str, Any], space: SearchSpace) -> KernelGraph | None:
         return space.replay(program).graph
     except IllegalActionError:
         return None
+
+
+def _fits(graph: KernelGraph, places: Sequence[Site]) -> bool:
+    try:
+        for site in places:
+            graph.check(site)
+    except CanvasError:
+        return False
+    return True
 
 
 def _machine(given: argparse.Namespace) -> dict[str, str]:

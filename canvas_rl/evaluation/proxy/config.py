@@ -35,7 +35,7 @@ class ProxyConfig:
     """kernels of each stage"""
     epochs: int = 6
     """passes over the training images"""
-    batch_size: int = 64
+    batch_size: int = 32
     """images of a training step"""
     learning_rate: float = 0.02
     """peak of the one-cycle schedule (AdamW)"""
@@ -89,13 +89,14 @@ _LARGE: dict[str, Any] = {
     "channels": (16, 32, 32),
     "blocks": (1, 1, 1),
     "epochs": 5,
+    "batch_size": 64,
     "learning_rate": 0.01,
     "milestones": (),
     "train_samples": 5000,
 }
-_DIGITS = {"epochs": 10, "milestones": ((3, 0.18), (4, 0.37), (5, 0.45), (6, 0.49), (7, 0.55))}
+_DIGITS = {"epochs": 10, "batch_size": 64, "milestones": ((3, 0.18), (4, 0.37), (5, 0.45), (6, 0.49), (7, 0.55))}
 _MOTIFS = {**_LARGE, "epochs": 3, "batch_size": 50, "milestones": ((2, 0.02),), "train_samples": None}
-_SHAPES: dict[str, Any] = {"channels": (16, 32), "blocks": (2, 2), "learning_rate": 0.01, "milestones": ()}
+_SHAPES = {"channels": (16, 32), "blocks": (2, 2), "epochs": 10, "batch_size": 64, "learning_rate": 0.01}
 _CIFAR = {**_LARGE, "channels": (32, 64, 128), "train_samples": 10_000}
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "shifted_digits": {},
