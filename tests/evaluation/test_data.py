@@ -50,7 +50,7 @@ def failing_for_test() -> None:
     raise RuntimeError("no disk")
 
 
-@pytest.mark.parametrize("name", ["digits", "motifs", "shapes"])
+@pytest.mark.parametrize("name", ["digits", "shifted_digits", "motifs", "shapes"])
 def test_shipped_data_sets_fit_their_description(name: str) -> None:
     dataset = load_dataset(name)
     assert (dataset.image_shape, dataset.classes) == describe_dataset(name)
@@ -64,7 +64,7 @@ def test_shipped_data_sets_fit_their_description(name: str) -> None:
     assert np.abs(dataset.train.images.std(axis=(0, 2, 3)) - 1).max() < 1e-3
 
 
-@pytest.mark.parametrize("name", ["digits", "motifs", "shapes"])
+@pytest.mark.parametrize("name", ["digits", "shifted_digits", "motifs", "shapes"])
 def test_no_image_is_in_two_splits(name: str) -> None:
     dataset = load_dataset(name)
     splits = [
@@ -79,6 +79,18 @@ def test_digits_never_change() -> None:
     dataset = load_dataset("digits", seed=5)
     assert dataset.fingerprint == DIGITS_FINGERPRINT
     assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [797, 500, 500]
+
+
+def test_shifted_digits_are_the_digits_anywhere() -> None:
+    digits, shifted = load_dataset("digits"), load_dataset("shifted_digits")
+    assert len(shifted.train) == 2 * len(digits.train)
+    assert np.array_equal(shifted.test.labels, digits.test.labels)
+    ink = (shifted.test.images - shifted.test.images.min()).sum(axis=(1, 2, 3))
+    original = (digits.test.images - digits.test.images.min()).sum(axis=(1, 2, 3))
+    assert np.corrcoef(ink, original)[0, 1] > 0.99
+    used = np.abs(np.diff(shifted.train.images, axis=0)).max(axis=(0, 1))
+    assert used[1:-1, 1:-1].min() > 0  # every pixel inside belongs to some digit
+    assert load_dataset("shifted_digits", seed=1).fingerprint != shifted.fingerprint
 
 
 def test_motifs_follow_their_seed(monkeypatch: pytest.MonkeyPatch) -> None:

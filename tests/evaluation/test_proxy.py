@@ -176,7 +176,7 @@ def test_kernels_are_made_for_the_sites_they_see(shape: tuple[int, int, int]) ->
 
 
 def test_equal_sites_are_listed_once() -> None:
-    assert proxy_sites(ProxyConfig()) == (Site(32, 8, 8),)
+    assert proxy_sites(ProxyConfig()) == (Site(32, 12, 12),)
     assert proxy_sites(ProxyConfig.for_dataset("motifs")) == (Site(16, 32, 32), Site(32, 16, 16), Site(32, 8, 8))
 
 
@@ -185,15 +185,15 @@ def test_few_images_still_make_a_batch() -> None:
     assert result.epochs_run == 2
 
 
-@pytest.mark.parametrize("dataset", ["digits", "motifs", "cifar10", "mine.npz"])
+@pytest.mark.parametrize("dataset", ["shifted_digits", "digits", "motifs", "shapes", "cifar10", "mine.npz"])
 def test_config_survives_json(dataset: str) -> None:
     config = ProxyConfig.for_dataset(dataset, seed=4)
     assert ProxyConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
     assert (config.dataset, config.seed) == (dataset, 4)
 
 
-def test_defaults_are_those_of_the_digits() -> None:
-    assert ProxyConfig.for_dataset("digits") == ProxyConfig()
+def test_defaults_are_those_of_the_shifted_digits() -> None:
+    assert ProxyConfig.for_dataset("shifted_digits") == ProxyConfig()
 
 
 def test_fingerprint_follows_options_and_data_but_not_the_folder() -> None:

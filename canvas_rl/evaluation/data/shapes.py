@@ -31,7 +31,7 @@ def _square(u: Plane, v: Plane) -> Plane:
 
 
 def _bars(u: Plane, cycles: int) -> npt.NDArray[np.bool_]:
-    return np.sin(np.pi * cycles * u) > 0
+    return np.greater(np.sin(np.pi * cycles * u), 0)
 
 
 SHAPES: tuple[Callable[[Plane, Plane], npt.NDArray[np.bool_]], ...] = (

@@ -43,7 +43,7 @@ class ProxyConfig:
     """AdamW's decoupled weight decay"""
     seed: int = 0
     """seed of the initial weights and of the order of images"""
-    milestones: tuple[Milestone, ...] = ()
+    milestones: tuple[Milestone, ...] = ((2, 0.05), (3, 0.13), (4, 0.29), (5, 0.38))
     """(epoch, quality): training stops after this epoch if it answers its own training images worse than that"""
     mixed_precision: bool = False
     """train in bfloat16 where PyTorch's autocast holds it safe (CUDA only)"""
@@ -96,7 +96,7 @@ _LARGE: dict[str, Any] = {
 }
 _DIGITS = {"epochs": 10, "batch_size": 64, "milestones": ((3, 0.18), (4, 0.37), (5, 0.45), (6, 0.49), (7, 0.55))}
 _MOTIFS = {**_LARGE, "epochs": 3, "batch_size": 50, "milestones": ((2, 0.02),), "train_samples": None}
-_SHAPES = {"channels": (16, 32), "blocks": (2, 2), "epochs": 10, "batch_size": 64, "learning_rate": 0.01}
+_SHAPES = {**_LARGE, "channels": (16, 32), "blocks": (2, 2), "epochs": 10, "train_samples": None}
 _CIFAR = {**_LARGE, "channels": (32, 64, 128), "train_samples": 10_000}
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "shifted_digits": {},
