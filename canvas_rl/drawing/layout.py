@@ -13,6 +13,7 @@ _ROW_GAP = (28, 60)
 _SLOPE = 0.08
 _MARGIN = 12
 _CURVE_STEPS = 24
+_LANDING = 9  # an edge comes straight down at its end, so that the arrow's head sits well
 
 
 class Point(NamedTuple):
@@ -74,7 +75,7 @@ def lay_out(graph: KernelGraph) -> Layout:
             box, (top, bottom) = boxes[index], lanes[row]
             above = tuple(centres[rows.path(source, index)[-2]] for source in graph.nodes[index].inputs)
             arrivals = ports(centres[index], box.width, above)
-            x, y = centres[index] - box.width / 2, (top + bottom - box.height) / 2
+            x, y = centres[index] - box.width / 2, top + (bottom - top - box.height) / 2
             boxes[index] = replace(box, x=x, y=y, ports=arrivals)
     edges = tuple(
         Edge(source, target, operand, _route(rows, rows.path(source, target), boxes, centres, lanes, operand))
@@ -159,5 +160,5 @@ def _route(
     points = [Point(centres[source], boxes[source].bottom), Point(centres[source], lanes[rows.row[source]][1])]
     for bend in bends:
         points += [Point(centres[bend], y) for y in lanes[rows.row[bend]]]
-    points += [Point(port, lanes[rows.row[target]][0]), Point(port, boxes[target].y)]
+    points += [Point(port, lanes[rows.row[target]][0] - _LANDING), Point(port, boxes[target].y)]
     return tuple(dict.fromkeys(points))
