@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     output = _console()
     if result.rows:
-        output.print(result.table())
+        output.print(result.table(output.width))
     elif result.totals["evaluations"]:
         output.print("No kernel was measured without failure.")
     output.print(result.summary(), highlight=False)

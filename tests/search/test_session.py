@@ -19,7 +19,7 @@ class Board:
     """Remembers what TensorBoard would have shown."""
 
     def __init__(self):
-        self.measurements, self.bests, self.scalars, self.fronts = [], [], [], []
+        self.measurements, self.bests, self.scalars, self.fronts, self.archives = [], [], [], [], []
 
     def scalar(self, name, value, step):
         self.scalars.append((name, value, step))
@@ -30,8 +30,12 @@ class Board:
     def best(self, entry, step):
         self.bests.append((entry.reward, step))
 
-    def front(self, size, hypervolume, step):
-        self.fronts.append((size, hypervolume, step))
+    def front(self, front, hypervolume, measured, step):
+        self.fronts.append((len(front), hypervolume, step))
+        self.measured = list(measured)
+
+    def archive(self, entries, step):
+        self.archives.append((len(entries), step))
 
     def counts(self, statuses, store_hits, repeats, step):
         pass
