@@ -9,8 +9,8 @@ from canvas_rl.evaluation.measurement import Measurement
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
-SIZE = (840, 560)
-MARGINS = (84, 48, 24, 68)
+SIZE = (600, 420)
+MARGINS = (64, 64, 20, 66)
 """Left, top, right and bottom."""
 
 FINER = 2
@@ -64,9 +64,9 @@ class Axes:
         return [tick for tick in ticks if low <= tick <= high]
 
     def qualities(self) -> list[float]:
-        """Round qualities inside the picture, at most eight."""
+        """Round qualities inside the picture, at most seven."""
         low, high = self._y
-        step = next(s * 10.0**p for p in range(-4, 3) for s in _STEPS if (high - low) / (s * 10.0**p) <= 8)
+        step = next(s * 10.0**p for p in range(-4, 3) for s in _STEPS if (high - low) / (s * 10.0**p) <= 7)
         return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
     def grid(self, canvas: "ImageDraw", value: float, horizontal: bool) -> None:

@@ -32,6 +32,7 @@ class Board:
         self._writer = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
         self._start = start
         self._reference = reference
+        self._drawn = 0
         self._table = ""
         self._shares: dict[str, float] = {}
 
@@ -79,21 +80,19 @@ class Board:
         """
         self.scalar("pareto/kernels", len(front), step)
         self.scalar("pareto/hypervolume", hypervolume, step)
-        kernels = [known for known in map(Figures.of, (entry.measurement for entry in front)) if known]
-        picture = draw_front(measured, kernels, self._reference, step)
-        self._writer.add_image("pareto/front", picture, step, dataformats="HWC")
+        self._draw(front, measured, step)
 
     def archive(self, entries: Sequence[Entry], step: int) -> None:
         """Record the best kernels as a table, and which families are in how many of them, where that changed."""
-        table = markdown_table(entries)
+        table = markdown_table(entries) if entries else ""
         if table != self._table:
             self._writer.add_text("best/kernels", table, step)
             self._table = table
-        shares = family_shares(entries)
-        for name in sorted(shares.keys() | self._shares.keys()):
-            if shares.get(name, 0.0) != self._shares.get(name):
-                self.scalar(f"families/{name}", shares.get(name, 0.0), step)
-        self._shares = dict.fromkeys(self._shares, 0.0) | shares
+        shares = dict.fromkeys(self._shares, 0.0) | family_shares(entries)
+        if shares != self._shares:
+            self._shares = shares
+            for name, share in shares.items():
+                self.scalar(f"families/{name}", share, step)
 
     def best(self, entry: Entry, step: int) -> None:
         """Record a new best kernel: figures, source and picture."""
@@ -107,13 +106,29 @@ class Board:
         self._writer.add_text("best/code", code, step)
         self._writer.add_image("best/picture", to_pixels(entry.graph), step, dataformats="HWC")
 
-    def final(self, rows: Sequence[Row], step: int) -> None:
-        """Record the end of the search; a run resumed with nothing left to do has ended before."""
-        if step > self._start:
-            self._write(end_summary())
-            self.scalar("final/evaluations", step, step)
-            if rows and rows[0].network is not None:
-                self.scalar("final/network_speedup", rows[0].network.speedup, step)
+    def final(self, rows: Sequence[Row], front: Sequence[Entry], measured: Sequence[Figures], step: int) -> None:
+        """Record the end of the search; a run resumed with nothing left to do has ended before.
+
+        Args:
+            rows: the best kernels, the very best first.
+            front: the kernels of the Pareto front.
+            measured: all kernels that have a speedup and a quality.
+            step: evaluations.
+        """
+        if step <= self._start:
+            return
+        self._write(end_summary())
+        self.scalar("final/evaluations", step, step)
+        if rows and rows[0].network is not None:
+            self.scalar("final/network_speedup", rows[0].network.speedup, step)
+        if front and step > self._drawn:
+            self._draw(front, measured, step)
+
+    def _draw(self, front: Sequence[Entry], measured: Sequence[Figures], step: int) -> None:
+        kernels = [known for known in map(Figures.of, (entry.measurement for entry in front)) if known]
+        picture = draw_front(measured, kernels, self._reference, step)
+        self._writer.add_image("pareto/front", picture, step, dataformats="HWC")
+        self._drawn = step
 
     def _write(self, *summaries: Summary) -> None:
         for summary in summaries:

@@ -77,8 +77,9 @@ def _label(canvas: "ImageDraw", axes: Axes, evaluations: int, reference: bool) -
     from PIL import ImageFont
 
     left, top, right, bottom = MARGINS
-    small, normal = ImageFont.load_default(14), ImageFont.load_default(16)
-    canvas.text((left, top - 14), f"Pareto front at evaluation {evaluations}", _TEXT, normal, anchor="ls")
+    small, normal = ImageFont.load_default(15), ImageFont.load_default(17)
+    canvas.text((10, 26), f"Pareto front at evaluation {evaluations}", _TEXT, normal, anchor="ls")
+    canvas.text((10, top - 12), "quality", _TEXT, small, anchor="ls")
     for tick in axes.speedups():
         x = axes.place(Figures(tick, 0.0))[0] / FINER
         canvas.text((x, SIZE[1] - bottom + 8), f"{tick:g}x", _FAINT, small, anchor="ma")
@@ -86,12 +87,11 @@ def _label(canvas: "ImageDraw", axes: Axes, evaluations: int, reference: bool) -
         y = axes.place(Figures(1.0, tick))[1] / FINER
         canvas.text((left - 8, y), f"{tick:.4g}", _FAINT, small, anchor="rm")
     middle = (left + SIZE[0] - right) / 2
-    canvas.text((middle, SIZE[1] - 14), "speedup (geometric mean of the sites)", _TEXT, small, anchor="ms")
-    canvas.text((8, top - 14), "quality", _TEXT, small, anchor="ls")
+    canvas.text((middle, SIZE[1] - 12), "speedup (geometric mean of the sites)", _TEXT, small, anchor="ms")
     x = SIZE[0] - right
     marks = [("measured", _MEASURED), ("front", _FRONT), *([("convolution", _REFERENCE)] if reference else [])]
     for words, colour in reversed(marks):
-        canvas.text((x, top - 14), words, _FAINT, small, anchor="rs")
+        canvas.text((x, top - 12), words, _FAINT, small, anchor="rs")
         x -= round(small.getlength(words)) + 10
-        canvas.ellipse((x - 5, top - 24, x + 5, top - 14), fill=colour)
-        x -= 20
+        canvas.ellipse((x - 5, top - 22, x + 5, top - 12), fill=colour)
+        x -= 18

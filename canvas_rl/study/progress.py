@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from html import escape
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -40,9 +41,9 @@ class State:
 
     def words(self, room: int | None = None) -> str:
         """In words, the most important first; what does not fit into `room` characters is left out."""
-        parts = [f"{self.done}/{self.total}", f"left {_clock(self.left_s)}", f"best {self.best}", f"{self.rate:.2f}/s"]
-        if self.skipped:
-            parts.append(f"{self.skipped} skipped")
+        parts = [f"{self.done}/{self.total}", f"left {_clock(self.left_s)}", f"best {self.best}"]
+        parts += [f"{self.rate:.2f}/s"] if self.rate else []
+        parts += [f"{self.skipped} skipped"] if self.skipped else []
         while room is not None and len(parts) > 1 and len(" · ".join(parts)) > room:
             parts.pop()
         return " · ".join(parts)
@@ -172,9 +173,8 @@ class _Cell:
         self._handle: Any = None
 
     def start(self) -> None:
-        from IPython.display import display
-
-        self._handle = display(self._bundle(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        show = import_module("IPython.display").display  # every notebook's kernel has it
+        self._handle = show(self._bundle(), raw=True, display_id=True)
 
     def show(self, state: State) -> None:
         self._state = state

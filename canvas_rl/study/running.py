@@ -167,7 +167,7 @@ class _Run:
             with stopper.listening():
                 reason = self._play(session, stopper, progress)
                 rows = self._finish(session)
-                board.final(rows, session.count)
+                board.final(rows, session.front.entries, session.measured, session.count)
         finally:
             board.close()
         return SearchResult(folder.path, rows, reference, reason, summary(session))

@@ -68,6 +68,7 @@ class SearchSession:
         self.restored: Snapshot | None = None
         self.archive = Archive()
         self.front = ParetoFront(parts.evaluator.reference, parts.pareto_parameters)
+        self.measured: list[Figures] = []
         self.statuses: Counter[str] = Counter()
         self.repeats = 0
         self.on_change: Callable[[], None] = _nothing
@@ -78,7 +79,6 @@ class SearchSession:
         self._repeats_in_a_row = 0
         self._earlier_hits = 0
         self._skipped: dict[str, str] = {}
-        self._measured: list[Figures] = []
 
     @property
     def count(self) -> int:
@@ -162,7 +162,7 @@ class SearchSession:
                 "repeats": self.repeats,
                 "archive": [entry.to_json() for entry in self.archive.entries],
                 "front": [entry.to_json() for entry in self.front.entries],
-                "measured": self._measured,
+                "measured": self.measured,
             }
         )
 
@@ -184,7 +184,7 @@ class SearchSession:
             self._earlier_hits, self.repeats = int(state["store_hits"]), int(state["repeats"])
             entries = [Entry.from_json(data) for data in state["archive"]]
             front = [Entry.from_json(data) for data in state["front"]]
-            self._measured = [Figures(*map(float, pair)) for pair in state.get("measured", ())]  # older runs kept none
+            self.measured = [Figures(*map(float, pair)) for pair in state.get("measured", ())]  # older runs kept none
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"state.json of the run is damaged ({error!r}): start a new run") from error
         for entry in entries:
@@ -234,25 +234,25 @@ class SearchSession:
 
     def _record(self, graph: KernelGraph, measurement: Measurement) -> Outcome:
         reward = self._parts.reward(measurement, self._parts.evaluator.reference)
-        if graph.hash in self._asked:
-            self._pending.discard(graph.hash)
-        else:
+        new = graph.hash not in self._asked
+        self._pending.discard(graph.hash)
+        if new:
             self._asked[graph.hash] = self.count
             self.statuses[str(measurement.status)] += 1
             if measurement.status is Status.SKIPPED:
                 self._skipped[graph.hash] = measurement.message
-            self._measured += [figures] if (figures := Figures.of(measurement)) else []
+            self.measured += [figures] if (figures := Figures.of(measurement)) else []
             self._parts.board.measurement(measurement, reward, self.count)
         entry = Entry(graph, measurement, reward)
         if self.archive.add(entry):
             self._parts.board.best(entry, self.count)
             self._parts.folder.replace_best(lambda folder: write_kernel(folder, graph))
             logger.info("evaluation %d: best so far, %s", self.count, describe(entry))
-        if measurement.ok:
-            self._parts.board.archive(self.archive.entries, self.count)
         if self.front.add(entry):
-            self._parts.board.front(self.front.entries, self.front.hypervolume, self._measured, self.count)
-        self._parts.board.counts(self.statuses, self.store_hits, self.repeats, self.count)
+            self._parts.board.front(self.front.entries, self.front.hypervolume, self.measured, self.count)
+        if new:
+            self._parts.board.archive(self.archive.entries, self.count)
+            self._parts.board.counts(self.statuses, self.store_hits, self.repeats, self.count)
         self.on_change()
         return Outcome(reward, measurement)
 
