@@ -91,6 +91,7 @@ def metrics(row: Row, final: FinalResult, reference: Measurement, evaluator: Ker
         "network": row.network.to_json() if row.network else None,
         "measurement": row.entry.measurement.to_json(),
         "reference": reference.to_json(),
+        "places": [place.to_json() for place in evaluator.places],
         "proxy": proxy.to_json() if proxy else None,
         "data": data._asdict() if data else None,
     }

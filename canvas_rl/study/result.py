@@ -119,10 +119,11 @@ def _number(value: float | None, form: str) -> str:
 
 
 def _total(measurement: Measurement, name: str) -> str:
-    return _short(sum(getattr(site, name) for site in measurement.sites)) if measurement.sites else "-"
+    return short_number(sum(getattr(site, name) for site in measurement.sites)) if measurement.sites else "-"
 
 
-def _short(value: float, units: Sequence[str] = ("", "k", "M", "G", "T")) -> str:
+def short_number(value: float, units: Sequence[str] = ("", "k", "M", "G", "T")) -> str:
+    """A number of at most three digits and a unit, such as 40.6M."""
     for unit in units[:-1]:
         if value < 1000:
             return f"{value:.3g}{unit}"
