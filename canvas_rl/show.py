@@ -64,9 +64,7 @@ class ShowSettings:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for input that can't be used."""
-    settings = tyro.cli(
-        ShowSettings, prog="python -m canvas_rl.show", description=_DESCRIPTION, args=arguments, console_outputs=True
-    )
+    settings = tyro.cli(ShowSettings, prog="python -m canvas_rl.show", description=_DESCRIPTION, args=arguments)
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
@@ -83,16 +81,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _show(known: KnownKernel, config: LatencyConfig | None, console: Console) -> None:
     for line in _heading(known):
         console.print(line, highlight=False, soft_wrap=True)
-    _write(console, f"\n{to_text(known.pack.graph)}\n")
+    _write(console, f"\n{to_text(known.pack.graph).rstrip()}\n")
     if console.is_terminal:
-        console.print(Syntax(known.pack.torch_code, "python", background_color="default", word_wrap=True))
+        console.print(
+            Syntax(known.pack.torch_code, "python", theme="ansi_light", background_color="default", word_wrap=True)
+        )
     else:
-        _write(console, known.pack.torch_code)
+        _write(console, known.pack.torch_code.rstrip())
     console.print()
     columns: dict[str, Latencies] = {}
     recorded = recorded_latencies(known)
     if recorded is not None:
-        columns["in its run"] = recorded
+        columns["its run"] = recorded
     notes = []
     if config is not None:
         timings = measure(known, config)

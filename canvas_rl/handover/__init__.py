@@ -2,15 +2,19 @@
 
 from canvas_rl.handover.config import FORMATS, ExportConfig
 from canvas_rl.handover.exporting import Exported, export_kernel, export_module
+from canvas_rl.handover.fine_tune import FineTuneConfig, FineTuneReport, fine_tune
 from canvas_rl.handover.resolve import KnownKernel, parse_site, resolve_kernel
 
 __all__ = [
     "FORMATS",
     "ExportConfig",
     "Exported",
+    "FineTuneConfig",
+    "FineTuneReport",
     "KnownKernel",
     "export_kernel",
     "export_module",
+    "fine_tune",
     "parse_site",
     "resolve_kernel",
 ]

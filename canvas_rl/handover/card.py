@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from canvas_rl.codegen import build_module
@@ -14,6 +15,7 @@ from canvas_rl.ir import StaticCost, static_cost
 from canvas_rl.study.result import short_number
 from canvas_rl.symbolic.site import ReferenceConv
 
+_TITLE = "Cost of one sample beside the replaced convolution (memory: all outputs, float32)"
 _FLOAT32 = 4
 _UNITS = (" B", " kB", " MB", " GB", " TB")
 
@@ -28,10 +30,10 @@ def cost_table(known: KnownKernel, latencies: dict[str, Latencies]) -> Table:
         known: the kernel.
         latencies: columns by their titles.
     """
-    table = Table(title="Cost of one sample beside the replaced convolution", title_justify="left")
+    table = Table(title=_TITLE, title_justify="left", title_style="", box=SIMPLE)
     for name in ("site", "module"):
         table.add_column(name)
-    for name in ("FLOPs", "parameters", "activations", *latencies):
+    for name in ("FLOPs", "params", "memory", *latencies):
         table.add_column(name, justify="right")
     for index, place in enumerate(known.places):
         kernel = static_cost(known.pack.graph, place.site)

@@ -114,7 +114,9 @@ def _explained(format: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # torch raises many kinds, all of its own making
-        raise ExportError(f"the module can't be written as {format} ({first_line(error)}): try another format") from error
+        raise ExportError(
+            f"the module can't be written as {format} ({first_line(error)}): try another format"
+        ) from error
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def run_torch(format: str, device: str, path: str, inputs: str, outputs: str) ->
 
     torch.backends.cudnn.allow_tf32 = False
     loaders: dict[str, Callable[[], Callable[..., Any]]] = {
-        "python": lambda: runpy.run_path(f"{path}/kernel.py")["load"]().to(device),  # type: ignore[no-any-return]
+        "python": lambda: runpy.run_path(f"{path}/kernel.py")["load"]().to(device),
         "torch-export": lambda: torch.export.load(path).module(),
         "aoti": lambda: torch._inductor.aoti_load_package(path),
     }

@@ -32,9 +32,7 @@ def verify(path: Path, positional: Positional, config: ExportConfig) -> Check:
     Raises:
         ExportError: the file can't be run, or the difference is above the tolerance.
     """
-    inputs = [
-        tuple(noise(positional.inputs(batch), config.seed + index)) for index, batch in enumerate(config.batches)
-    ]
+    inputs = [tuple(noise(positional.inputs(batch), config.seed + index)) for index, batch in enumerate(config.batches)]
     expected = [_outputs(positional, tensors) for tensors in inputs]
     made = _run(path, config.format, inputs)
     worst = max(_difference(*pair) for pair in zip(_flat(expected), made, strict=True))
