@@ -4,7 +4,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 import tyro
@@ -39,7 +38,7 @@ class ExportSettings:
 
     kernel: tyro.conf.Positional[str]
     """a run, its best/, a kernel.json, a saved kernel.py, or a known operator (docs/zoo.md)"""
-    format: Literal["python", "onnx", "torch-export", "aoti"]
+    format: str
     """python: source and weights in a folder; onnx; torch-export: for torch.export.load; aoti: compiled by torch for
     this device"""
     output: Path
@@ -90,6 +89,8 @@ def _export(settings: ExportSettings) -> tuple[Exported, tuple[int, ...]]:
     config = ExportConfig(settings.format, settings.batch_size, seed=settings.seed)
     batch = settings.batch_size or 1
     if settings.network:
+        if not Path(settings.kernel).is_dir():
+            raise ConfigError(f"{settings.kernel!r} is no run: --network needs one, or its best/")
         network = load_network(settings.kernel).to(place.device, place.torch_dtype)
         shape = (batch, *network_input_shape(settings.kernel))
         example = torch.zeros(shape, device=place.device, dtype=place.torch_dtype)

@@ -2,8 +2,8 @@
 
 from canvas_rl.handover.config import FORMATS, ExportConfig
 from canvas_rl.handover.exporting import Exported, export_kernel, export_module
-from canvas_rl.handover.fine_tune import FineTuneConfig, FineTuneReport, fine_tune
 from canvas_rl.handover.resolve import KnownKernel, parse_site, resolve_kernel
+from canvas_rl.handover.tuning import FineTuneConfig, FineTuneReport, fine_tune
 
 __all__ = [
     "FORMATS",
