@@ -28,10 +28,9 @@ def make_network() -> nn.Module:
     def block(channels: int) -> list[nn.Module]:
         return [nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
 
-    return nn.Sequential(
-        nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), *block(32), *block(32), nn.MaxPool2d(2),
-        nn.Conv2d(32, 64, 1), nn.ReLU(), *block(64), *block(64), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
-    )  # fmt: skip
+    stem = [nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), *block(32), *block(32), nn.MaxPool2d(2)]
+    body = [nn.Conv2d(32, 64, 1), nn.ReLU(), *block(64), *block(64)]
+    return nn.Sequential(*stem, *body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
 
 def batches(split: Split, shuffle: bool = False) -> DataLoader[tuple[torch.Tensor, ...]]:

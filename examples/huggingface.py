@@ -56,7 +56,7 @@ def small_convnext() -> Made:
 
 
 def library() -> Any:
-    """transformers.
+    """The package of Hugging Face.
 
     Raises:
         MissingDependencyError: it is not installed.
