@@ -109,9 +109,7 @@ def test_a_kernel_that_does_not_fit_is_refused(tmp_path):
         resolve_kernel(str(tmp_path / "kernel.py"), [Site(8)])
 
 
-@pytest.mark.parametrize(
-    ("text", "site"), [("64,56,56", Site(64, 56, 56)), ("16, 128", Site(16, 128)), ("7", Site(7))]
-)
+@pytest.mark.parametrize(("text", "site"), [("64,56,56", Site(64, 56, 56)), ("16, 128", Site(16, 128)), ("7", Site(7))])
 def test_sites_are_read(text, site):
     assert parse_site(text) == site
 
