@@ -67,10 +67,15 @@ class ExportSettings:
             raise ConfigError("the format python is the source of one kernel: choose another for --network")
 
 
+def parse(arguments: Sequence[str] | None = None) -> ExportSettings:
+    """Settings from the command line."""
+    return tyro.cli(ExportSettings, prog="python -m canvas_rl.export", description=_DESCRIPTION, args=arguments)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for input that can't be used."""
     try:
-        settings = tyro.cli(ExportSettings, prog="python -m canvas_rl.export", description=_DESCRIPTION, args=arguments)
+        settings = parse(arguments)
         exported, shape = _export(settings)
     except CanvasError as error:
         sys.stderr.write(f"error: {error}\n")

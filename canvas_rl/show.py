@@ -62,9 +62,14 @@ class ShowSettings:
         return config
 
 
+def parse(arguments: Sequence[str] | None = None) -> ShowSettings:
+    """Settings from the command line."""
+    return tyro.cli(ShowSettings, prog="python -m canvas_rl.show", description=_DESCRIPTION, args=arguments)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for input that can't be used."""
-    settings = tyro.cli(ShowSettings, prog="python -m canvas_rl.show", description=_DESCRIPTION, args=arguments)
+    settings = parse(arguments)
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)

@@ -15,7 +15,7 @@ from canvas_rl.ir import StaticCost, static_cost
 from canvas_rl.study.result import short_number
 from canvas_rl.symbolic.site import ReferenceConv
 
-_TITLE = "Cost of one sample beside the replaced convolution (memory: all outputs, float32)"
+_TITLE = "Cost of one sample (memory: all outputs, float32)"
 _FLOAT32 = 4
 _UNITS = (" B", " kB", " MB", " GB", " TB")
 

@@ -71,7 +71,7 @@ def test_a_site_that_cannot_be_measured_is_said(capsys, monkeypatch):
 def test_all_but_the_source_fits_80_columns(capsys, monkeypatch):
     monkeypatch.setattr(LatencyConfig, "cap_s", 0.001)
     output = shown(capsys, RUN, "--sites", "64,56,56", "128,28,28", "256,14,14", "512,7,7", "--device", "cpu")
-    table = output[output.index("Cost of one sample") :]
+    table = output[output.index("Cost of one sample (memory") :]
     assert "its run" in table
     assert "measured" in table
     assert "…" not in table
