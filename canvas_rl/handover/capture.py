@@ -35,7 +35,7 @@ class Positional(nn.Module):
         super().__init__()
         self.module = copy.deepcopy(module).eval()
         self._args, self._kwargs = call_arguments(example)
-        if not self.tensors or not self.tensors[0].dim():
+        if not self.tensors or not self.tensors[0].dim() or not len(self.tensors[0]):
             raise ConfigError("the example input has no tensor with a batch dimension: expected one, such as an image")
 
     @property

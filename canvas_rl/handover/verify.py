@@ -35,7 +35,10 @@ def verify(path: Path, positional: Positional, config: ExportConfig) -> Check:
     inputs = [tuple(noise(positional.inputs(batch), config.seed + index)) for index, batch in enumerate(config.batches)]
     expected = [_outputs(positional, tensors) for tensors in inputs]
     made = _run(path, config.format, inputs)
-    worst = max(_difference(*pair) for pair in zip(_flat(expected), made, strict=True))
+    wanted = [tensor.cpu() for tensors in expected for tensor in tensors]
+    if len(wanted) != len(made):
+        raise ExportError(f"the {config.format} file gives {len(made)} tensors where {len(wanted)} are expected")
+    worst = max(_difference(*pair) for pair in zip(wanted, made, strict=True))
     allowed = config.tolerance or max(TOLERANCES.get(output.dtype, _OTHER) for output in expected[0])
     if not worst <= allowed:
         raise ExportError(
@@ -80,10 +83,6 @@ def _named(calls: Sequence[tuple[torch.Tensor, ...]]) -> dict[str, torch.Tensor]
         for index, tensors in enumerate(calls)
         for position, tensor in enumerate(tensors)
     }
-
-
-def _flat(calls: Sequence[tuple[torch.Tensor, ...]]) -> list[torch.Tensor]:
-    return [tensor.cpu() for tensors in calls for tensor in tensors]
 
 
 def _difference(expected: torch.Tensor, made: torch.Tensor) -> float:

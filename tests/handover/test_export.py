@@ -193,6 +193,13 @@ def test_a_file_that_cannot_be_run_is_not_kept(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_with_another_number_of_outputs_is_refused(monkeypatch):
+    monkeypatch.setattr(verify, "_run", lambda path, format, inputs: [torch.zeros(2, 4)] * 2)
+    positional = Positional(nn.ReLU(), torch.zeros(2, 4))
+    with pytest.raises(ExportError, match="gives 2 tensors where 1 are expected"):
+        verify.verify(Path("k.pt2"), positional, ExportConfig(batch_size=2))
+
+
 def test_outputs_that_are_not_finite_or_of_another_shape_differ_infinitely():
     one = torch.ones(2, 3)
     assert verify._difference(one, torch.ones(2, 4)) == float("inf")
@@ -218,6 +225,7 @@ class Infinite(nn.Module):
         (nn.Flatten(0), torch.zeros(2, 3), {"format": "python"}, "use export_kernel"),
         (nn.ReLU(), {"input": 3}, {}, "no tensor with a batch dimension"),
         (nn.ReLU(), torch.zeros(()), {}, "no tensor with a batch dimension"),
+        (nn.ReLU(), torch.zeros(0, 3), {}, "no tensor with a batch dimension"),
         (nn.ReLU(), torch.zeros(2, 3, dtype=torch.bfloat16), {"format": "onnx"}, "bfloat16"),
         (nn.ReLU(), torch.zeros(2, 3), {"format": "aoti", "path": "k.onnx"}, "ends with .pt2 for aoti"),
         (nn.ReLU(), torch.zeros(2, 3), {"path": "folder.pt2"}, "is a folder: name a file in it"),
