@@ -59,11 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     output = _console()
     if result.rows:
-        output.print(result.table())
+        output.print(result.table(output.width))
     elif result.totals["evaluations"]:
         output.print("No kernel was measured without failure.")
-    output.print(result.summary(), highlight=False)
-    output.print(f"Saved in {result.path}", highlight=False)
+    output.print(result.summary(), highlight=False, soft_wrap=not output.is_terminal)
+    output.print(f"Saved in {result.path}", highlight=False, soft_wrap=True)
     return 0
 
 
@@ -74,7 +74,9 @@ def _console(stderr: bool = False) -> Console:
 
 
 def _configure_logging(console: Console) -> None:
-    handler = RichHandler(console=console, show_time=False, show_level=False, show_path=False)
+    handler: logging.Handler = logging.StreamHandler()
+    if console.is_terminal:  # in a file, lines are neither wrapped nor filled up
+        handler = RichHandler(console=console, show_time=False, show_level=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     logging.getLogger("canvas_rl").setLevel(logging.INFO)
     logging.getLogger("canvas_rl.placeholder").setLevel(logging.WARNING)  # its report is long; ours names the sites

@@ -1,5 +1,7 @@
 """The best kernels of a run."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +42,12 @@ def describe(entry: Entry) -> str:
     first = "speedup unknown" if speedup is None else f"{speedup:.2f}x"
     second = "unknown" if quality is None else f"{quality:.3f}"
     return f"{first} at quality {second}"
+
+
+def family_shares(entries: Sequence[Entry]) -> dict[str, float]:
+    """For each family of primitives, the share of the kernels that have it; families that none has are left out."""
+    counts = Counter(family for entry in entries for family in set(entry.graph.families))
+    return {family: count / len(entries) for family, count in counts.items()}
 
 
 class Archive:

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from canvas_rl.codegen import module_class
+from canvas_rl.errors import EvaluationError
 from canvas_rl.evaluation.data import describe_dataset
 from canvas_rl.evaluation.evaluator import FinalResult, KernelEvaluator
 from canvas_rl.evaluation.latency import LatencyConfig, network_latency
@@ -36,6 +37,9 @@ def measure_network(entry: Entry, target: Target, config: LatencyConfig) -> Netw
         network = replace(copy.deepcopy(target.placed), module_class(entry.graph))
         _settle_batch_norms(network, target.example)
         timing = network_latency(network, target.original, target.example, config)
+    except EvaluationError as error:
+        logger.warning("kernel %s: %s", entry.graph.hash[:8], error)
+        return None
     except Exception as error:  # anybody's network may raise anything, and the search's results must not be lost
         logger.warning("kernel %s in the whole network: %s", entry.graph.hash[:8], error)
         return None

@@ -1,13 +1,14 @@
 """Where a session keeps and shows what it finds: a run folder and TensorBoard, or nowhere."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from canvas_rl.evaluation.measurement import Measurement
 from canvas_rl.session import Snapshot
 from canvas_rl.study.archive import Entry
+from canvas_rl.study.axes import Figures
 
 
 class Keeper(Protocol):
@@ -38,8 +39,11 @@ class Display(Protocol):
     def measurement(self, measurement: Measurement, reward: float, step: int) -> None:
         """Record what one kernel earned and why."""
 
-    def front(self, size: int, hypervolume: float, step: int) -> None:
+    def front(self, front: Sequence[Entry], hypervolume: float, measured: Sequence[Figures], step: int) -> None:
         """Record the Pareto front."""
+
+    def archive(self, entries: Sequence[Entry], step: int) -> None:
+        """Record the best kernels."""
 
     def counts(self, statuses: Counter[str], store_hits: int, repeats: int, step: int) -> None:
         """Record the totals so far."""

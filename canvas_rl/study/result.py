@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from canvas_rl.evaluation.measurement import Measurement
-from canvas_rl.study.archive import Entry
+from canvas_rl.study.archive import Entry, describe
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,12 @@ class SearchResult:
     reason: str
     totals: dict[str, Any]
 
+    def __repr__(self) -> str:
+        found = "no kernel"
+        if self.best is not None:
+            found = f"best {self.best.graph.hash[:8]}: {describe(self.best)}, reward {self.best.reward:.3f}"
+        return f"SearchResult({str(self.path)!r}, {self.totals['evaluations']} evaluations, {found})"
+
     @property
     def best(self) -> Entry | None:
         """The best kernel."""
@@ -74,31 +81,45 @@ class SearchResult:
             f"{counts['repeats']} repeats on top."
         )
 
-    def table(self) -> Table:
-        """The best kernels beside the convolution that they replace."""
+    def table(self, width: int | None = None) -> Table:
+        """The best kernels beside the convolution that they replace.
+
+        Args:
+            width: columns of text that it may take: as many of the kernels as fit, the best in any case; None for all.
+        """
+        tables = (self._table(self.rows[:count]) for count in range(len(self.rows), 1, -1))
+        fitting = (table for table in tables if width is None or _width(table) <= width)
+        return next(fitting, None) or self._table(self.rows[:1])
+
+    def _table(self, rows: Sequence[Row]) -> Table:
         sites = self.reference.sites
         table = Table(title="Best kernels beside the replaced convolution", show_lines=False)
         table.add_column("")
         table.add_column("convolution", justify="right")
-        for row in self.rows:
+        for row in rows:
             table.add_column(row.entry.graph.hash[:8], justify="right")
-        measurements = [self.reference, *(row.entry.measurement for row in self.rows)]
+        measurements = [self.reference, *(row.entry.measurement for row in rows)]
         for index, site in enumerate(sites):
             table.add_row(f"latency {site.site} (ms)", *(_latency(item, index) for item in measurements))
-        network = next((row.network for row in self.rows if row.network), None)
+        network = next((row.network for row in rows if row.network), None)
         own = "-" if network is None else f"{network.reference_latency_s * 1e3:.3g}"
-        table.add_row("whole network (ms)", own, *(_network(row) for row in self.rows))
-        table.add_row("speedup (geometric mean)", *(_number(item.speedup, "{:.2f}x") for item in measurements))
-        table.add_row("FLOPs (sum of sites)", *(_total(item, "flops") for item in measurements))
-        table.add_row("parameters (sum of sites)", *(_total(item, "params") for item in measurements))
-        table.add_row("primitives", "-", *(str(row.entry.graph.primitive_count) for row in self.rows))
-        table.add_row("validation accuracy", *(_number(item.accuracy, "{:.1%}") for item in measurements))
+        table.add_row("whole network (ms)", own, *(_network(row) for row in rows))
+        table.add_row("speedup (geometric mean)", *(number(item.speedup, "{:.2f}x") for item in measurements))
+        table.add_row("FLOPs (sum of sites)", *(short_total(item, "flops") for item in measurements))
+        table.add_row("parameters (sum of sites)", *(short_total(item, "params") for item in measurements))
+        table.add_row("primitives", "-", *(str(row.entry.graph.primitive_count) for row in rows))
+        table.add_row("validation accuracy", *(number(item.accuracy, "{:.1%}") for item in measurements))
         table.add_row(
-            "test accuracy", *(_number(item.test_accuracy, "{:.1%}") for item in measurements), end_section=True
+            "test accuracy", *(number(item.test_accuracy, "{:.1%}") for item in measurements), end_section=True
         )
-        table.add_row("quality (validation)", *(_number(item.quality, "{:.3f}") for item in measurements))
-        table.add_row("reward", "-", *(f"{row.entry.reward:.3f}" for row in self.rows))
+        table.add_row("quality (validation)", *(number(item.quality, "{:.3f}") for item in measurements))
+        table.add_row("reward", "-", *(f"{row.entry.reward:.3f}" for row in rows))
         return table
+
+
+def _width(table: Table) -> int:
+    """Columns of text in which nothing of a table is wrapped."""
+    return Console(width=1000).measure(table).maximum
 
 
 def _latency(measurement: Measurement, index: int) -> str:
@@ -114,11 +135,13 @@ def _network(row: Row) -> str:
     return "-" if row.network is None else f"{row.network.latency_s * 1e3:.3g} ({row.network.speedup:.2f}x)"
 
 
-def _number(value: float | None, form: str) -> str:
+def number(value: float | None, form: str) -> str:
+    """A figure for a table; a dash where there is none."""
     return "-" if value is None else form.format(value)
 
 
-def _total(measurement: Measurement, name: str) -> str:
+def short_total(measurement: Measurement, name: str) -> str:
+    """A cost (`flops` or `params`) summed over the sites, such as 40.6M; a dash where it is not known."""
     return short_number(sum(getattr(site, name) for site in measurement.sites)) if measurement.sites else "-"
 
 

@@ -156,7 +156,8 @@ class _Run:
         if not folder.is_run():
             folder.save_settings(plan.settings, plan.space.fingerprint, measured)
         stopper = Stopper(plan.settings.run.time_limit)
-        board = Board(folder.subfolder("tensorboard"), folder.evaluations())
+        board = Board(folder.subfolder("tensorboard"), folder.evaluations(), reference.quality)
+        board.settings(plan.settings)
         parts = Parts(
             plan.space, self._evaluator, plan.reward, folder, board, stopper, plan.settings.run.pareto_parameters
         )
@@ -166,6 +167,7 @@ class _Run:
             with stopper.listening():
                 reason = self._play(session, stopper, progress)
                 rows = self._finish(session)
+                board.final(rows, session.front.entries, session.measured, session.count)
         finally:
             board.close()
         return SearchResult(folder.path, rows, reference, reason, summary(session))
@@ -185,7 +187,7 @@ class _Run:
                     self._plan.agent.run(session)
             except SearchOver as over:
                 return str(over)
-        return f"all {total} evaluations are done"
+        return session.used_up
 
     def _finish(self, session: SearchSession) -> tuple[Row, ...]:
         """Measure the best kernels in the whole network and write the very best one."""

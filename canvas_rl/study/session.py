@@ -13,6 +13,7 @@ from canvas_rl.rewards import Reward
 from canvas_rl.session import Judged, Outcome, SearchOver, Snapshot
 from canvas_rl.space import SearchSpace
 from canvas_rl.study.archive import Archive, Entry, describe
+from canvas_rl.study.axes import Figures
 from canvas_rl.study.final import write_kernel
 from canvas_rl.study.front import ParetoFront
 from canvas_rl.study.keeping import Display, Keeper
@@ -67,6 +68,7 @@ class SearchSession:
         self.restored: Snapshot | None = None
         self.archive = Archive()
         self.front = ParetoFront(parts.evaluator.reference, parts.pareto_parameters)
+        self.measured: list[Figures] = []
         self.statuses: Counter[str] = Counter()
         self.repeats = 0
         self.on_change: Callable[[], None] = _nothing
@@ -82,6 +84,13 @@ class SearchSession:
     def count(self) -> int:
         """Evaluations of the run so far."""
         return len(self._asked)
+
+    @property
+    def used_up(self) -> str:
+        """Why the search ends when its evaluations are used up."""
+        if self.count > self._evaluations:
+            return f"the run has {self.count} evaluations already, more than the {self._evaluations} asked for"
+        return f"all {self._evaluations} evaluations are done"
 
     @property
     def unclaimed(self) -> bool:
@@ -123,7 +132,7 @@ class SearchSession:
         finally:
             self.save()
         if len(affordable) < len(new) or (not new and self.count >= self._evaluations):
-            raise SearchOver(f"all {self._evaluations} evaluations are done")
+            raise SearchOver(self.used_up)
         lowest = float(self._parts.reward.range[0])
         return [earned.pop(graph.hash, Outcome(lowest, repeated=True)) for graph in graphs]
 
@@ -153,6 +162,7 @@ class SearchSession:
                 "repeats": self.repeats,
                 "archive": [entry.to_json() for entry in self.archive.entries],
                 "front": [entry.to_json() for entry in self.front.entries],
+                "measured": self.measured,
             }
         )
 
@@ -174,6 +184,7 @@ class SearchSession:
             self._earlier_hits, self.repeats = int(state["store_hits"]), int(state["repeats"])
             entries = [Entry.from_json(data) for data in state["archive"]]
             front = [Entry.from_json(data) for data in state["front"]]
+            self.measured = [Figures(*map(float, pair)) for pair in state.get("measured", ())]  # older runs kept none
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"state.json of the run is damaged ({error!r}): start a new run") from error
         for entry in entries:
@@ -223,13 +234,14 @@ class SearchSession:
 
     def _record(self, graph: KernelGraph, measurement: Measurement) -> Outcome:
         reward = self._parts.reward(measurement, self._parts.evaluator.reference)
-        if graph.hash in self._asked:
-            self._pending.discard(graph.hash)
-        else:
+        new = graph.hash not in self._asked
+        self._pending.discard(graph.hash)
+        if new:
             self._asked[graph.hash] = self.count
             self.statuses[str(measurement.status)] += 1
             if measurement.status is Status.SKIPPED:
                 self._skipped[graph.hash] = measurement.message
+            self.measured += [figures] if (figures := Figures.of(measurement)) else []
             self._parts.board.measurement(measurement, reward, self.count)
         entry = Entry(graph, measurement, reward)
         if self.archive.add(entry):
@@ -237,8 +249,10 @@ class SearchSession:
             self._parts.folder.replace_best(lambda folder: write_kernel(folder, graph))
             logger.info("evaluation %d: best so far, %s", self.count, describe(entry))
         if self.front.add(entry):
-            self._parts.board.front(len(self.front.entries), self.front.hypervolume, self.count)
-        self._parts.board.counts(self.statuses, self.store_hits, self.repeats, self.count)
+            self._parts.board.front(self.front.entries, self.front.hypervolume, self.measured, self.count)
+        if new:
+            self._parts.board.archive(self.archive.entries, self.count)
+            self._parts.board.counts(self.statuses, self.store_hits, self.repeats, self.count)
         self.on_change()
         return Outcome(reward, measurement)
 

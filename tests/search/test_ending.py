@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 import canvas_rl
@@ -61,6 +62,18 @@ def test_a_network_that_raises_anything_is_left_out_with_a_warning(entry, caplog
     assert "only one at a time" in caplog.text
 
 
+class Infinite(nn.Module):
+    def forward(self, x):
+        return x / 0
+
+
+def test_a_network_that_cannot_be_timed_is_named_once(entry, caplog):
+    assert measure_network(entry, target(Infinite()), LatencyConfig(time_cap_s=0.01)) is None
+    (record,) = caplog.records
+    assert record.message.startswith(f"kernel {entry.graph.hash[:8]}: the whole network can't be timed (not_finite): ")
+    assert record.message.count("whole network") == 1
+
+
 def test_python_resumes_with_the_settings_of_the_run(tmp_path):
     folder = RunFolder.create(tmp_path / "run")
     folder.save_settings(SearchSettings.of(agent="random", kernel_sizes=(3,)), "0", "cpu, 0")
@@ -98,6 +111,9 @@ def test_the_log_and_the_bar_share_a_console(monkeypatch, capsys):
     monkeypatch.setattr(logging, "basicConfig", lambda **values: seen.update(values))
     assert train.main([]) == 2
     assert capsys.readouterr().err == "error: enough\n"
+    assert type(seen["handlers"][0]) is logging.StreamHandler  # in a file, lines stay as they are
+    monkeypatch.setattr(train, "_console", lambda stderr=False: Console(stderr=stderr, force_terminal=True))
+    assert train.main([]) == 2
     assert seen["handlers"][0].console is seen["bar"]
 
 

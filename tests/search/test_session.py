@@ -19,7 +19,7 @@ class Board:
     """Remembers what TensorBoard would have shown."""
 
     def __init__(self):
-        self.measurements, self.bests, self.scalars, self.fronts = [], [], [], []
+        self.measurements, self.bests, self.scalars, self.fronts, self.archives = [], [], [], [], []
 
     def scalar(self, name, value, step):
         self.scalars.append((name, value, step))
@@ -30,8 +30,12 @@ class Board:
     def best(self, entry, step):
         self.bests.append((entry.reward, step))
 
-    def front(self, size, hypervolume, step):
-        self.fronts.append((size, hypervolume, step))
+    def front(self, front, hypervolume, measured, step):
+        self.fronts.append((len(front), hypervolume, step))
+        self.measured = list(measured)
+
+    def archive(self, entries, step):
+        self.archives.append((len(entries), step))
 
     def counts(self, statuses, store_hits, repeats, step):
         pass
@@ -134,6 +138,29 @@ def test_a_resumed_run_stands_by_what_it_skipped(space, kernels, tmp_path):
     assert after[0].measurement == before[0].measurement
     assert other.paid == other.screened == []
     assert (resumed.count, resumed.skipped, resumed.store_hits) == (6, 2, 0)
+
+
+def test_a_resumed_run_shows_nothing_twice_and_still_knows_all_figures(space, kernels, tmp_path):
+    session, evaluator, parts = make(space, tmp_path)
+    evaluator.fail = lambda graph: graph is kernels[1]
+    session.judge(kernels[:4])
+    assert [step for _, step in parts.board.archives] == [1, 2, 3, 4]
+    known = session.measured
+    assert len(known) == 3
+    resumed, _, parts = make(space, tmp_path, store=evaluator.store)
+    resumed.judge(kernels[:6])
+    assert [step for _, step in parts.board.archives] == [5, 6]
+    assert resumed.measured[:3] == known
+    assert len(resumed.measured) == 5
+    assert all(step > 4 for *_, step in (*parts.board.fronts, *parts.board.bests))
+
+
+def test_fewer_evaluations_than_the_run_has_are_named(space, kernels, tmp_path):
+    session, evaluator, _ = make(space, tmp_path)
+    session.judge(kernels[:4])
+    fewer, _, _ = make(space, tmp_path, evaluations=3, store=evaluator.store)
+    assert fewer.used_up == "the run has 4 evaluations already, more than the 3 asked for"
+    assert make(space, tmp_path, evaluations=4, store=evaluator.store)[0].used_up == "all 4 evaluations are done"
 
 
 def test_a_kernel_seen_in_an_earlier_batch_is_a_repeat_and_costs_nothing(space, kernels, tmp_path):

@@ -1,31 +1,106 @@
-"""What is shown of a search while it runs."""
+"""The progress of a search and its result in a terminal, a file and a notebook."""
 
 import io
-from collections import Counter
+import re
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from canvas_rl.study.board import Board
+from canvas_rl.evaluation.measurement import Measurement, SiteFigures, Status
+from canvas_rl.study import Row, SearchResult, progress
 from canvas_rl.study.progress import SearchProgress
+from canvas_rl.symbolic.site import Site
 
 
-def test_skipped_kernels_are_no_failures(tmp_path, monkeypatch):
-    board = Board(tmp_path)
-    shown = {}
-    monkeypatch.setattr(board, "scalar", lambda name, value, step: shown.__setitem__(name, value))
-    board.counts(Counter(ok=2, skipped=5, crashed=3, not_finite=1), 0, 0, 11)
-    board.close()
-    assert shown["search/failures"] == 4
-    assert shown["search/skipped"] == 5
-    assert {name for name in shown if name.startswith("failures/")} == {"failures/crashed", "failures/not_finite"}
+def shown(entry=None, skipped=0, total=20, steps=(9,), **console):
+    """What progress writes on a console."""
+    screen = Console(file=io.StringIO(), **console)
+    with SearchProgress(total, console=screen) as bar:
+        for done in steps:
+            bar.update(done, 3.0, 60.0, entry, skipped)
+    return screen.file.getvalue()
 
 
 def test_the_bar_tells_how_many_were_skipped_if_any_were():
-    lines = []
-    for skipped in (0, 7):
-        console = Console(file=io.StringIO(), width=120)
-        with SearchProgress(20, console=console) as bar:
-            bar.update(9, 3.0, 60.0, None, skipped)
-        lines.append(console.file.getvalue())
-    assert "skipped" not in lines[0]
-    assert "· 7 skipped · best none yet" in lines[1]
+    assert "skipped" not in shown(width=120, force_terminal=True)
+    assert "· 7 skipped" in shown(skipped=7, width=120, force_terminal=True)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_the_bar_fits_into_a_terminal(entries, width):
+    text = shown(entries[0], skipped=1234, total=20_000, width=width, force_terminal=True)
+    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text))
+    assert max(map(len, lines)) <= width
+    last = next(line for line in reversed(lines) if line.strip())
+    assert "9/20000" in last
+    assert "…" not in last
+    assert ("best 2.00x at quality 0.500" in last) == (width > 60)
+    assert ("1234 skipped" in last) == (width > 80)
+
+
+def test_a_file_gets_a_plain_line_for_every_tenth(entries):
+    text = shown(entries[0], total=50, steps=range(51), width=40)
+    lines = text.splitlines()
+    assert text.isprintable() or set(text) - set(filter(str.isprintable, text)) == {"\n"}
+    assert [line.split()[1] for line in lines] == [f"{done}/50" for done in range(5, 51, 5)]
+    assert lines[-1] == "evaluation 50/50 · left 0:00 · best 2.00x at quality 0.500 · 16.67/s"
+
+
+def test_a_file_gets_a_line_after_a_minute_too(monkeypatch):
+    now = iter(range(0, 1000, 25))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    lines = shown(total=1000, steps=range(1, 7), width=80).splitlines()
+    assert [line.split()[1] for line in lines] == ["3/1000", "6/1000"]
+
+
+def test_a_resumed_search_repeats_no_tenth():
+    screen = Console(file=io.StringIO(), width=80)
+    with SearchProgress(20, done=11, console=screen) as bar:
+        bar.update(11, 0.1, None, None)
+        bar.update(12, 3.0, None, None)
+    assert screen.file.getvalue().splitlines() == ["evaluation 12/20 · left 0:24 · best none yet · 0.33/s"]
+
+
+def test_a_notebook_gets_one_output_that_is_replaced(entries, monkeypatch):
+    drawn = []
+    handle = types.SimpleNamespace(update=lambda bundle, raw: drawn.append(bundle))
+    fake = types.ModuleType("IPython.display")
+    fake.display = lambda bundle, raw, display_id: drawn.append(bundle) or handle
+    monkeypatch.setitem(sys.modules, "IPython.display", fake)
+    assert shown(entries[0], force_jupyter=True) == ""
+    assert drawn[0]["text/plain"].startswith("0/20")
+    assert drawn[-1]["text/plain"] == "9/20 · left 0:03 · best 2.00x at quality 0.500 · 3.00/s"
+    assert '<progress value="9" max="20"' in drawn[-1]["text/html"]
+
+
+def test_hidden_progress_draws_nothing(capsys):
+    with SearchProgress(20, hidden=True) as bar:
+        bar.update(9, 3.0, 60.0, None)
+    assert capsys.readouterr() == ("", "")
+
+
+def table_lines(result, width):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(result.table(width))
+    return console.file.getvalue().splitlines()
+
+
+def test_a_result_is_short_and_its_table_drops_kernels_that_do_not_fit(entries):
+    site = SiteFigures(Site(512, 7, 7), 10**9, 10**6, 10**6, 1.234e-3, 2.345e-3)
+    reference = Measurement("reference", Status.OK, sites=(site,), speedup=1.0, quality=0.9)
+    rows = tuple(Row(replace(entry, measurement=replace(entry.measurement, sites=(site,)))) for entry in entries[:3])
+    result = SearchResult(Path("runs/one"), rows, reference, "all is done", {"evaluations": 12})
+    best = entries[0].graph.hash[:8]
+    assert repr(result) == (
+        f"SearchResult('runs/one', 12 evaluations, best {best}: 2.00x at quality 0.500, reward 0.750)"
+    )
+    assert repr(replace(result, rows=())) == "SearchResult('runs/one', 12 evaluations, no kernel)"
+    for width, count in ((120, 3), (80, 2), (62, 1)):
+        lines = table_lines(result, width)
+        assert sum(entry.graph.hash[:8] in lines[2] for entry in entries[:3]) == count, width
+        assert len(lines) == len(table_lines(result, 200)), "a row was wrapped"
+        assert not any("…" in line for line in lines)

@@ -139,11 +139,19 @@ def test_tensorboard_shows_what_it_should(finished):
         "search/skipped",
         "best/picture",
         "best/code/text_summary",
+        "best/kernels/text_summary",
         "best/speedup",
+        "pareto/front",
+        "final/evaluations",
+        "final/network_speedup",
     }
     expected |= {"train/value_loss", "train/policy_gradient_loss", "train/entropy_loss"}
     assert expected <= tags
     assert [event.step for event in accumulator.Scalars("kernel/reward")] == list(range(1, 8))
+    for tag in tags & {*accumulator.Tags()["scalars"]}:
+        steps = [event.step for event in accumulator.Scalars(tag)]
+        assert tag.startswith("train/") or steps == sorted(set(steps)), tag  # also where the run was resumed
+    assert "hparams" in accumulator.summary_metadata["_hparams_/session_start_info"].plugin_data.plugin_name
     image = accumulator.Images("best/picture")[-1]
     assert image.width > 200
     assert image.height > 100
