@@ -78,5 +78,9 @@ class EvaluationError(CanvasError):
     """An evaluation can't be set up at all (a single failed kernel is a status, not an error)."""
 
 
+class ExportError(CanvasError):
+    """A module can't be written in a format, or the written file does not compute what the module does."""
+
+
 class InternalError(CanvasError):
     """A promise of this package was broken: a bug. Please report it with the message."""

@@ -87,6 +87,26 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+@contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """Give a path to write a file to, which takes the place of `path` when all went well; its name is the same.
+
+    Raises:
+        RunError: the folder can't be written, or nothing was written.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        yield folder / path.name
+        os.replace(folder / path.name, path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def tidy(parent: Path) -> None:
     """Remove what a killed process has left unfinished; a folder that it had moved aside comes back."""
     for path in parent.glob(".*"):

@@ -125,11 +125,11 @@ class KernelEvaluator:
             raise ConfigError(f"{len(references)} references were given for {len(self.sites)} sites")
         if kernels_per_worker < 1:
             raise ConfigError(f"kernels_per_worker is {kernels_per_worker}: expected at least 1")
-        self._places = tuple(map(Place, self.sites, references))
-        self.fingerprint = evaluation_fingerprint(self._places, self.config)
+        self.places = tuple(map(Place, self.sites, references))
+        self.fingerprint = evaluation_fingerprint(self.places, self.config)
         self.device = device_name(self.config.latency)
         self.statistics = Statistics()
-        self._reference_spec = reference_spec(self._places)
+        self._reference_spec = reference_spec(self.places)
         self._store = store
         self._loader = loader
         self._chunk = kernels_per_worker * self.config.process_count
@@ -219,7 +219,7 @@ class KernelEvaluator:
             return None
         if self._store is None:
             raise ConfigError(f"skip_slower is {slowest:g} and there is no store: its model learns from a store")
-        return Screen(self._store, self.fingerprint, self.device, self._places, slowest)
+        return Screen(self._store, self.fingerprint, self.device, self.places, slowest)
 
     def _screened(self, candidates: list[_Candidate], asked: list[str], on_result: Callback | None) -> list[_Candidate]:
         """Conclude what is predicted to be too slow; the rest is to be measured.
@@ -258,7 +258,7 @@ class KernelEvaluator:
 
         def take_timings(item: _Candidate) -> None:
             self.statistics.seconds["time"] += item.outcome.seconds
-            _take_timings(item, self._places)
+            _take_timings(item, self.places)
             measurements[item.name] = self._conclude(item, on_result)
 
         self._run(jobs.TIME, _alive(candidates), 1, take_timings)
@@ -284,7 +284,7 @@ class KernelEvaluator:
         try:
             subject = load_subject(candidate.spec)
             candidate.figures = tuple(
-                SiteFigures(place.site, **asdict(subject.at(place).cost(place.site))) for place in self._places
+                SiteFigures(place.site, **asdict(subject.at(place).cost(place.site))) for place in self.places
             )
         except CanvasError as error:
             candidate.outcome = Outcome(Status.BUILD_FAILED, str(error))
@@ -319,7 +319,7 @@ class KernelEvaluator:
         config = self.config
         payload = {
             "subject": spec,
-            "places": [place.to_json() for place in self._places],
+            "places": [place.to_json() for place in self.places],
             "latency": config.latency.to_json(),
             "proxy": None if config.proxy is None else config.proxy.to_json(),
             "seed": config.seed,

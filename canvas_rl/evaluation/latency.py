@@ -15,6 +15,7 @@ from canvas_rl.evaluation.measurement import Rejection, Status
 from canvas_rl.evaluation.timing import Call, PairTiming, Timed
 from canvas_rl.evaluation.timing_cpu import time_on_cpu
 from canvas_rl.evaluation.timing_cuda import time_on_cuda
+from canvas_rl.models.outputs import MainTensor
 
 _CHOICES = {
     "device": ("cpu", "cuda"),
@@ -137,18 +138,20 @@ def network_latency(
     """Latency of a whole network with kernels in place beside that of the original, measured like a site.
 
     Args:
-        network: the model with kernels; it is copied, never changed.
+        network: the model with kernels; it is copied, never changed. Of an output that is no tensor, `main_tensor` is
+            what counts.
         original: the model as it was; likewise.
         example: an input whose first dimension is the batch; it is repeated or cut to the config's batch size.
         config: how to measure.
 
     Raises:
         EvaluationError: the network can't be timed, or its output is not finite or is wrong after timing.
+        ConfigError: its output has no tensor.
     """
     repeats = -(-config.batch_size // example.shape[0])
     batch = example.detach().repeat(repeats, *[1] * (example.dim() - 1))[: config.batch_size]
     try:
-        return _measure(network, original, _prepare_input(batch, config), config)
+        return _measure(MainTensor(network), MainTensor(original), _prepare_input(batch, config), config)
     except Rejection as rejection:
         raise EvaluationError(
             f"the whole network can't be timed ({rejection.status}): {rejection.message}"

@@ -45,6 +45,11 @@ class KernelPack:
         """The graph in Graphviz's dot language."""
         return to_dot(self.graph)
 
+    @cached_property
+    def comment(self) -> str:
+        """The graph's JSON as one comment line, by which `load` reads a source file back."""
+        return _MARK + json.dumps(self.graph.to_json())
+
     @property
     def detail(self) -> str:
         """One line about its structure."""
@@ -57,7 +62,7 @@ class KernelPack:
         Raises:
             RunError: the file can't be written.
         """
-        write_text(Path(path), f"{self.torch_code}\n\n{_MARK}{json.dumps(self.graph.to_json())}\n")
+        write_text(Path(path), f"{self.torch_code}\n\n{self.comment}\n")
 
     def save_graphviz_code(self, path: str | Path) -> None:
         """Write the Graphviz text.

@@ -61,7 +61,7 @@ def run_example(model: nn.Module, example_input: ExampleInput) -> None:
     Raises:
         PlaceholderError: the example is not of a kind that can be passed, or the model fails with it.
     """
-    args, kwargs = _arguments(example_input)
+    args, kwargs = call_arguments(example_input)
     try:
         model(*args, **kwargs)
     except PlaceholderError:
@@ -73,7 +73,12 @@ def run_example(model: nn.Module, example_input: ExampleInput) -> None:
         ) from error
 
 
-def _arguments(example_input: ExampleInput) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def call_arguments(example_input: ExampleInput) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """An example as positional arguments and arguments by name.
+
+    Raises:
+        PlaceholderError: it is not of a kind that can be passed.
+    """
     if isinstance(example_input, torch.Tensor):
         return (example_input,), {}
     if isinstance(example_input, tuple | list):

@@ -28,6 +28,8 @@ def replace(
 ) -> nn.Module:
     """Put a fresh kernel into every placeholder of a network; all or none.
 
+    Everything else of the network stays as it is: its trained weights, buffers, modes and what is frozen.
+
     Args:
         m: the network, changed in place. Its placeholders' sizes must be known (`get_placeholders`, `sample` and
             `auto_place` record them).

@@ -31,7 +31,8 @@ METRICS_FORMAT = 1
 def measure_network(entry: Entry, target: Target, config: LatencyConfig) -> NetworkLatency | None:
     """Latency of the user's whole network with a kernel in all its places; None where it can't be measured."""
     if not isinstance(target.example, torch.Tensor):
-        return None  # a network with several inputs has no batch dimension that could be set
+        logger.warning("the whole network was not timed: its example is no single tensor, whose batch could be set")
+        return None
     try:
         network = replace(copy.deepcopy(target.placed), module_class(entry.graph))
         _settle_batch_norms(network, target.example)
@@ -95,6 +96,7 @@ def metrics(row: Row, final: FinalResult, reference: Measurement, evaluator: Ker
         "network": row.network.to_json() if row.network else None,
         "measurement": row.entry.measurement.to_json(),
         "reference": reference.to_json(),
+        "places": [place.to_json() for place in evaluator.places],
         "proxy": proxy.to_json() if proxy else None,
         "data": data._asdict() if data else None,
     }

@@ -10,7 +10,7 @@ from torch import nn
 from canvas_rl.codegen import build_module
 from canvas_rl.errors import ConfigError, DatasetError, FormatError
 from canvas_rl.evaluation.data import Dataset, DatasetShape
-from canvas_rl.evaluation.proxy import ProxyConfig, build_backbone, score_network
+from canvas_rl.evaluation.proxy import ProxyConfig, build_backbone, sample_shape, score_network
 from canvas_rl.files import read_json
 from canvas_rl.ir import KernelGraph
 from canvas_rl.study.final import METRICS_FORMAT
@@ -46,6 +46,16 @@ def load_network(path: str | Path) -> nn.Module:
         reason = str(error).strip().splitlines()[0]
         raise FormatError(f"{str(weights)!r} can't be used ({reason}): it is damaged or of another run") from error
     return network.eval()
+
+
+def network_input_shape(path: str | Path) -> tuple[int, ...]:
+    """The shape of one input of the network that `load_network` gives, without the batch.
+
+    Raises:
+        FormatError: as `load_network`.
+    """
+    folder = best_folder(path)
+    return sample_shape(_data_shape(folder).image_shape, _proxy(folder).spatial_dims)
 
 
 def rescore(path: str | Path, dataset: Dataset | None = None) -> tuple[float, float]:

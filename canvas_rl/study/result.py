@@ -142,10 +142,11 @@ def number(value: float | None, form: str) -> str:
 
 def short_total(measurement: Measurement, name: str) -> str:
     """A cost (`flops` or `params`) summed over the sites, such as 40.6M; a dash where it is not known."""
-    return _short(sum(getattr(site, name) for site in measurement.sites)) if measurement.sites else "-"
+    return short_number(sum(getattr(site, name) for site in measurement.sites)) if measurement.sites else "-"
 
 
-def _short(value: float, units: Sequence[str] = ("", "k", "M", "G", "T")) -> str:
+def short_number(value: float, units: Sequence[str] = ("", "k", "M", "G", "T")) -> str:
+    """A number of at most three digits and a unit, such as 40.6M."""
     for unit in units[:-1]:
         if value < 1000:
             return f"{value:.3g}{unit}"

@@ -167,6 +167,24 @@ def test_a_network_that_can_not_be_timed_is_an_error() -> None:
         network_latency(planted_kernels.Nan(4), planted_kernels.Good(4), torch.randn(1, 4, 8, 8), QUICK)
 
 
+def test_a_whole_network_may_give_an_object_with_its_scores() -> None:
+    class Wrapped(nn.Module):
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"hidden": x, "logits": x.mean((2, 3))}
+
+    measured = network_latency(Wrapped(), Wrapped(), torch.randn(1, 3, 4, 4), QUICK)
+    assert measured.latency_s > 0
+
+
+def test_a_whole_network_without_a_tensor_in_its_output_is_refused() -> None:
+    class Mute(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[()]:
+            return ()
+
+    with pytest.raises(ConfigError, match="a tuple without a tensor"):
+        network_latency(Mute(), Mute(), torch.randn(1, 3, 4, 4), QUICK)
+
+
 def test_floor_is_below_what_real_layers_take() -> None:
     floor = calibrate(LatencyConfig())
     assert 1e8 < floor.flops_per_s < 1e13

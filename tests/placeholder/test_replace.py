@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from canvas_rl.errors import PlaceholderError
-from canvas_rl.placeholder import Conv2D, Identity, Placeholder, get_placeholders, init_weights, replace
+from canvas_rl.placeholder import Conv2D, Identity, Placeholder, auto_place, get_placeholders, init_weights, replace
 
 
 class Recorder(nn.Module):
@@ -148,6 +148,59 @@ def test_networks_without_placeholders_or_sizes_are_refused():
         replace(nn.ReLU(), Identity)
     with pytest.raises(PlaceholderError, match="'0' are unknown: pass an example_input"):
         replace(nn.Sequential(Placeholder()), Identity)
+
+
+def trained() -> nn.Module:
+    """A network with weights, statistics, modes and a frozen layer of its own."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 1),
+        nn.Conv2d(4, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.Dropout(),
+        nn.Conv2d(4, 4, 5, padding=2),
+    )
+    for _ in range(3):
+        model(torch.randn(8, 3, 8, 8) * 3 + 1)
+    model[2].eval()
+    model[0].weight.requires_grad_(False)
+    return model
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_all_but_the_replaced_convolutions_stays_as_it_was(dtype):
+    model = trained().to(dtype)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    kept = [model[0], model[2], model[3]]
+    auto_place(model, torch.zeros(1, 3, 8, 8, dtype=dtype))
+    assert replace(model, Conv2D) is model
+    after = model.state_dict()
+    same = {name for name in before if not name.startswith(("1.", "4."))}
+    assert same == {name for name in after if "canvas_placeholder_kernel" not in name}
+    assert all(torch.equal(after[name], before[name]) for name in same)
+    assert before["2.num_batches_tracked"] == 3
+    assert [model[0], model[2], model[3]] == kept
+    assert [layer.training for layer in model] == [True, True, False, True, True]
+    assert not model[0].weight.requires_grad
+    assert {weight.dtype for weight in model.parameters()} == {dtype}
+    assert model(torch.zeros(2, 3, 8, 8, dtype=dtype)).dtype == dtype
+
+
+def test_a_kernel_has_the_mode_of_the_convolution_it_replaces():
+    model = trained()
+    model[1].eval()
+    auto_place(model, torch.zeros(1, 3, 8, 8))
+    replace(model, Conv2D)
+    assert [model[index].get_kernel().training for index in (1, 4)] == [False, True]
+
+
+@pytest.mark.cuda
+def test_kernels_arrive_on_the_networks_device_in_its_type():
+    model = trained().to("cuda", torch.bfloat16)
+    image = torch.zeros(1, 3, 8, 8, device="cuda", dtype=torch.bfloat16)
+    auto_place(model, image)
+    replace(model, Conv2D)
+    assert {(weight.device.type, weight.dtype) for weight in model.parameters()} == {("cuda", torch.bfloat16)}
+    assert model(image).is_cuda
 
 
 @pytest.mark.parametrize("mode", ["eager", "aot_eager"])

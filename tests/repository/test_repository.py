@@ -14,7 +14,9 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SOURCES = sorted(
-    path for folder in ("canvas_rl", "envs", "agents", "experiments", "tests") for path in (ROOT / folder).rglob("*.py")
+    path
+    for folder in ("canvas_rl", "envs", "agents", "examples", "experiments", "tests")
+    for path in (ROOT / folder).rglob("*.py")
 )
 
 

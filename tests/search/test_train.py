@@ -14,6 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import canvas_rl
 from canvas_rl.errors import FormatError
 from canvas_rl.evaluation.store import MeasurementStore
+from canvas_rl.export import main as export
+from canvas_rl.show import main as show
 from canvas_rl.study import rescore
 from canvas_rl.train import main
 
@@ -98,6 +100,20 @@ def test_the_best_kernel_loads_and_is_the_archives_best(finished):
     assert json.loads((folder / "best" / "metrics.json").read_text())["reward"] == max(rewards)
     assert pack.graph.to_json() == state["archive"][0]["kernel"]
     assert canvas_rl.KernelPack.load(folder / "best" / "kernel.py").graph == pack.graph
+
+
+def test_a_run_can_be_shown_and_its_network_exported(finished, tmp_path, capsys):
+    folder, _ = finished
+    places = json.loads((folder / "best" / "metrics.json").read_text())["places"]
+    assert places == [[[16, 32, 32], 3, 1], [[32, 16, 16], 3, 1], [[64, 8, 8], 3, 1]]
+    assert show([str(folder)]) == 0
+    table = capsys.readouterr().out
+    assert [site for site in ("16@32x32", "32@16x16", "64@8x8", "its run") if site not in table] == []
+    path = tmp_path / "network.pt2"
+    assert export([str(folder), "--format", "torch-export", "--output", str(path), "--network"]) == 0
+    images = torch.randn(4, 1, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.export.load(path).module()(images), canvas_rl.load_network(folder)(images))
 
 
 def test_the_saved_source_runs_without_canvas_rl(finished, tmp_path):

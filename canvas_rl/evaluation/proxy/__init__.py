@@ -1,6 +1,6 @@
 """Proxy training: the quality of a kernel, from a small network on a small data set."""
 
-from canvas_rl.evaluation.proxy.backbone import BACKBONES, build_backbone, proxy_fingerprint, proxy_sites
+from canvas_rl.evaluation.proxy.backbone import BACKBONES, build_backbone, proxy_fingerprint, proxy_sites, sample_shape
 from canvas_rl.evaluation.proxy.config import ProxyConfig
 from canvas_rl.evaluation.proxy.residual import MakeKernel
 from canvas_rl.evaluation.proxy.training import ProxyResult, rescale, score_network, train_proxy
@@ -14,6 +14,7 @@ __all__ = [
     "proxy_fingerprint",
     "proxy_sites",
     "rescale",
+    "sample_shape",
     "score_network",
     "train_proxy",
 ]
