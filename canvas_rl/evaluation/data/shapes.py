@@ -31,7 +31,8 @@ def _square(u: Plane, v: Plane) -> Plane:
 
 
 def _bars(u: Plane, cycles: int) -> npt.NDArray[np.bool_]:
-    return np.greater(np.sin(np.pi * cycles * u), 0)
+    dark: npt.NDArray[np.bool_] = np.sin(np.pi * cycles * u) > 0
+    return dark
 
 
 SHAPES: tuple[Callable[[Plane, Plane], npt.NDArray[np.bool_]], ...] = (
