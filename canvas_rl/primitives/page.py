@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from canvas_rl.config import SearchOptions
 from canvas_rl.primitives import FAMILIES, Family
@@ -21,9 +21,10 @@ it is, [canonical](canonical.md) what is masked although it would be legal).
   `W` are those of the site, `x0` is a **free size**, chosen when the kernel ends. A group is channel-like (`G`, `C`,
   `KH`, `KW`) or spatial-like (`H`, `W`); `0.C` is dim C of group 0.
 - The tables apply actions to the kernel's input `[C, H, W]`, or where nothing of a family is legal there to other
-  tensors, at 2-D sites, with windows of 3, steps of 1 and 4 groups. Other windows, dilations and steps differ in nothing
-  but the number. FLOPs are of one sample: 2 for a multiply-add, 1 for another elementary operation.
+  tensors, at 2-D sites, with windows of 3, steps of 1 and 4 groups. Other windows, dilations and steps differ only in
+  the number. FLOPs are of one sample: 2 for a multiply-add, 1 for another elementary operation.
 - "Must hold" is what the mask makes sure of at every site, beside the budgets and what the search options ask for.
+  Where two sizes must be equal, one free size in them may be solved for.
 - "Sees" is the bounding box of the input pixels that one element depends on; "all" is every pixel.
 - In code, `x` is the operand (`a` and `b` are two), `y` the result, `c`, `h`, `w` the site's sizes and `n` the batch.
 - A program also has `push(i)`, which pushes tensor i again and costs nothing, and ends with `output(f)`: free sizes are
@@ -36,7 +37,12 @@ _LINES = 12
 
 def page() -> str:
     """The page in Markdown: how to read it, a table of families, a section for each."""
-    lines = [_INTRODUCTION, "", "| section | names in filters | actions | learned weights |", "| --- | --- | ---: | --- |"]
+    lines = [
+        _INTRODUCTION,
+        "",
+        "| section | names in filters | actions | learned weights |",
+        "| --- | --- | ---: | --- |",
+    ]
     lines += [_overview(family) for family in FAMILIES]
     for family in FAMILIES:
         lines += ["", *_section(family)]
@@ -96,7 +102,7 @@ def _table(shown: list[Example]) -> Iterator[str]:
             _quoted([example.template.name]),
             _quoted(map(str, example.inputs)),
             _quoted([str(example.typed.shape)]),
-            "; ".join(dict.fromkeys(filter(None, map(_condition, example.typed.constraints)))),
+            _conditions(example),
             _quoted(f"[{', '.join(map(str, weight.sizes))}]" for weight in example.primitive.weights(example.inputs)),
             _sum(example.primitive.flops(example.inputs, example.typed.shape)),
             _sees(example),
@@ -104,8 +110,14 @@ def _table(shown: list[Example]) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
-def _quoted(texts: "Iterator[str] | map[str] | list[str]") -> str:
+def _quoted(texts: Iterable[str]) -> str:
     return ", ".join(f"`{text}`" for text in texts)
+
+
+def _conditions(example: Example) -> str:
+    equal = example.primitive.equation(example.inputs)
+    solved = [] if equal is None else [f"`{equal[0]}` = `{equal[1]}`"]
+    return "; ".join(dict.fromkeys(filter(None, (*solved, *map(_condition, example.typed.constraints)))))
 
 
 def _condition(constraint: Constraint) -> str:
@@ -137,7 +149,8 @@ def _code(shown: list[Example]) -> Iterator[str]:
         if lines and len(lines) + len(block) > _LINES and not (len(block) == 2 and len(lines) < 2 * _LINES):
             break
         lines += block
-    yield from ("In PyTorch (the first lines of each are of the module's constructor):", "", "```text", *lines, "```")
+    where = " (what comes before `y` is the module's constructor's)" if shown[0].code()[0] else ""
+    yield from (f"In PyTorch{where}:", "", "```text", *lines, "```")
 
 
 def _actions(family: Family) -> Iterator[str]:
