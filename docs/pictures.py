@@ -10,7 +10,7 @@ from canvas_rl.space import SearchSpace
 from canvas_rl.symbolic.site import Site
 
 FOLDER = Path(__file__).resolve().parent / "images"
-OPERATORS = ("depthwise_separable", "bottleneck", "squeeze_excitation", "self_attention")
+OPERATORS = ("depthwise_separable", "self_attention")
 GATE = ("fold(1.HW,avg)", "fc(x)", "relu", "push(0)", "mul(under->top)", "output(1/4)")
 """The program that the page builds step by step."""
 

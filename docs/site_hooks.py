@@ -28,7 +28,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Turn links to files of the repository into links of the site."""
     up = "../" * page.file.src_uri.count("/")
-    return _LINK.sub(lambda match: f"]({up}{target(*match.groups())})" if is_outside(match, page) else match[0], markdown)
+    return _LINK.sub(
+        lambda match: f"]({up}{target(*match.groups())})" if is_outside(match, page) else match[0], markdown
+    )
 
 
 def is_outside(match: re.Match[str], page: Page) -> bool:

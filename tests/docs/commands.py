@@ -1,4 +1,4 @@
-"""Checks of shell commands without running them: is there such a program, script, module or target, and such options?"""
+"""Checks of shell commands without running them: is there such a script, module or target, and has it such options?"""
 
 import argparse
 import re
@@ -32,7 +32,10 @@ def _stop_when_parsed(arguments: list[str]):
         original(self, *given, **named)
         raise _Parsed
 
-    with mock.patch.object(argparse.ArgumentParser, "parse_args", parse_args), mock.patch.object(sys, "argv", arguments):
+    with (
+        mock.patch.object(argparse.ArgumentParser, "parse_args", parse_args),
+        mock.patch.object(sys, "argv", arguments),
+    ):
         try:
             yield
         except _Parsed:
@@ -46,11 +49,18 @@ def check_shell(code: str) -> None:
     """Check the syntax of a shell block, then each of its commands."""
     subprocess.run(["bash", "-n"], input=code, text=True, check=True)
     for line in code.replace("\\\n", " ").splitlines():
-        words = list(shlex.shlex(line, posix=True, punctuation_chars="&|;"))
+        words = _words(line)
         while words:
             end = next((i for i, word in enumerate(words) if set(word) <= set("&|;")), len(words))
             check_command(words[:end])
             words = words[end + 1 :]
+
+
+def _words(line: str) -> list[str]:
+    """The words and separators of a line, comments left out."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="&|;")
+    lexer.whitespace_split = True
+    return list(lexer)
 
 
 def check_command(words: list[str]) -> None:
@@ -76,7 +86,10 @@ def check_python(arguments: list[str]) -> None:
         script = ROOT / arguments[0]
         assert script.is_file(), f"there is no script {arguments[0]}"
         if script.parent.name == "experiments":
-            with _stop_when_parsed([str(script), *arguments[1:]]), mock.patch.object(sys, "path", [str(script.parent), *sys.path]):
+            with (
+                _stop_when_parsed([str(script), *arguments[1:]]),
+                mock.patch.object(sys, "path", [str(script.parent), *sys.path]),
+            ):
                 runpy.run_path(str(script), run_name="__main__")
         return
     module, *options = arguments[1:]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import types
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -26,11 +27,23 @@ class MyModel(nn.Sequential):
 
 @pytest.fixture(scope="module")
 def finished_run(tmp_path_factory):
-    """A search of two kernels."""
-    path = tmp_path_factory.mktemp("runs") / "my-run"
-    space = {"num_primitive_range": (2, 3), "allowed_filter": "fc,conv,relu", "kernel_sizes": (3,)}
-    canvas_rl.search(agent="random", model="resnet8", evaluations=2, workers=1, run_dir=path, progress=False, **space)
-    return path
+    """A search of two kernels on data that take no time to learn."""
+    folder = tmp_path_factory.mktemp("runs")
+    images, labels = np.random.default_rng(0).normal(size=(120, 8, 8)), np.arange(120) % 2
+    np.savez(folder / "noise.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    canvas_rl.search(
+        agent="random",
+        model="resnet8",
+        dataset=str(folder / "noise.npz"),
+        evaluations=2,
+        workers=1,
+        num_primitive_range=(2, 3),
+        allowed_filter="fc,conv,relu",
+        run_dir=folder / "my-run",
+        progress=False,
+    )
+    assert (folder / "my-run" / "best" / "metrics.json").exists()
+    return folder / "my-run"
 
 
 @pytest.fixture
