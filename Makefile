@@ -67,7 +67,7 @@ format: $(STAMP) ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix $(SOURCES)
 
 docs: $(VENV)/.extra-docs ## Build the documentation site into site/, with every link checked
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 wheel: $(VENV)/.extra-release ## Build sdist and wheel into dist/, the wheel from the sdist, and check both
 	rm -rf build dist

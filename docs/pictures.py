@@ -10,6 +10,7 @@ from canvas_rl.space import SearchSpace
 from canvas_rl.symbolic.site import Site
 
 FOLDER = Path(__file__).resolve().parent / "images"
+LINE = "#7a8a9b"
 OPERATORS = ("depthwise_separable", "self_attention")
 GATE = ("fold(1.HW,avg)", "fc(x)", "relu", "push(0)", "mul(under->top)", "output(1/4)")
 """The program that the page builds step by step."""
@@ -23,10 +24,15 @@ def gate() -> KernelGraph:
     return graph
 
 
+def draw(graph: KernelGraph) -> str:
+    """A kernel with lines of a grey that shows on white and on black: a picture file can't know the page's colours."""
+    return to_svg(graph).replace('style="max-width', f'style="--kernel-line:{LINE};max-width', 1)
+
+
 def pictures() -> dict[str, str]:
     """The SVG text of every picture, by file name."""
-    drawn = {f"{name}.svg": to_svg(zoo.load(name)) for name in OPERATORS}
-    return {**drawn, "gate.svg": to_svg(gate())}
+    drawn = {f"{name}.svg": draw(zoo.load(name)) for name in OPERATORS}
+    return {**drawn, "gate.svg": draw(gate())}
 
 
 if __name__ == "__main__":
