@@ -1,7 +1,7 @@
 # Each target is enough on its own on a fresh machine with Python >= 3.11 and make: it sets .venv up first.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format wheel clean
+.PHONY: help setup train test lint format docs wheel clean
 
 # The first Python that is new enough; PYTHON=... chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -66,9 +66,20 @@ format: $(STAMP) ## Rewrite the sources in the project's format
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-wheel: $(STAMP) ## Build the wheel into dist/
+docs: $(VENV)/.extra-docs ## Build the documentation site into site/, with every link checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+wheel: $(VENV)/.extra-release ## Build sdist and wheel into dist/, the wheel from the sdist, and check both
 	rm -rf build dist
-	$(BIN)/python -m build --wheel --outdir dist .
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
+# What only one target needs: an extra of pyproject.toml, installed without building canvas_rl again.
+$(VENV)/.extra-%: $(STAMP)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_ARGS) -c $(VENV)/constraints.txt \
+		$$($(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['$*'])")
+	@touch $@
 
 clean: ## Remove .venv, builds and caches
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -26,7 +26,7 @@ def pins() -> dict[str, Version]:
     return {canonicalize_name(name): Version(version) for name, version in pairs}
 
 
-@pytest.mark.parametrize("group", ["dependencies", "dev", "plots"])
+@pytest.mark.parametrize("group", ["dependencies", "dev", "docs", "plots", "release"])
 def test_every_dependency_is_pinned_within_its_bounds(group):
     project = PROJECT["project"]
     for line in project.get(group) or project["optional-dependencies"][group]:
