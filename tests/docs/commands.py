@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
+from canvas_rl.export import parse as parse_export
+from canvas_rl.show import parse as parse_show
 from canvas_rl.train import parse as parse_search
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHERS = ("pip", "tensorboard", "cd", ".", "pre-commit", "apt")
 """Programs that are not ours: nothing is checked of them."""
 _TARGETS = frozenset(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+_PARSERS = {"canvas_rl.export": parse_export, "canvas_rl.show": parse_show, "canvas_rl.train": parse_search}
 _ASSIGNMENT = re.compile(r"[A-Z_]+=")
 
 
@@ -93,9 +96,9 @@ def check_python(arguments: list[str]) -> None:
                 runpy.run_path(str(script), run_name="__main__")
         return
     module, *options = arguments[1:]
-    if module == "canvas_rl.train":
+    if module in _PARSERS:
         if "--help" not in options:
-            parse_search([option for option in options if option != "--resume"])
+            _PARSERS[module]([option for option in options if option != "--resume"])
         return
     assert module == "pytest" or module in ("canvas_rl.zoo", "canvas_rl.primitives"), f"unknown module {module}"
     paths = [option for option in options if option.startswith("tests")]
