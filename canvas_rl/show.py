@@ -127,7 +127,7 @@ def _heading(known: KnownKernel) -> Iterator[str]:
 
 def _notes(known: KnownKernel, config: LatencyConfig, timings: Sequence[object]) -> Iterator[str]:
     how = [config.dtype, f"batch {config.batch_size}", config.mode, *["channels-last"] * config.channels_last]
-    yield f"Measured on {device_name(config)}: {', '.join(how)}; medians, timed in turn."
+    yield f"Measured on {device_name(config)}: {', '.join(how)}, timed in turn."
     for place, timing in zip(known.places, timings, strict=True):
         if isinstance(timing, Rejection):
             yield f"{place.site} could not be measured ({timing.status}): {timing.message}"
