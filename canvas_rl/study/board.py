@@ -6,9 +6,9 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 
 from canvas_rl.codegen import generate_source
+from canvas_rl.drawing import to_pixels
 from canvas_rl.evaluation.measurement import Measurement, Status
 from canvas_rl.study.archive import Entry
-from canvas_rl.study.picture import draw
 
 
 class Board:
@@ -62,7 +62,7 @@ class Board:
         source = generate_source(entry.graph)
         code = "\n".join("    " + line for line in source.splitlines())  # an indented block of Markdown
         self._writer.add_text("best/code", code, step)
-        self._writer.add_image("best/picture", draw(entry.graph), step, dataformats="HWC")
+        self._writer.add_image("best/picture", to_pixels(entry.graph), step, dataformats="HWC")
 
     def flush(self) -> None:
         """Write out what is still in memory."""

@@ -1,0 +1,88 @@
+"""A kernel graph as SVG."""
+
+from itertools import pairwise
+from xml.etree import ElementTree
+
+from canvas_rl.drawing.box import Box
+from canvas_rl.drawing.layout import Edge, control_points, lay_out
+from canvas_rl.drawing.look import ARROW, COLOURS, CORNERS, LINE_WIDTH, TEXTS
+from canvas_rl.ir import KernelGraph
+
+_FONT = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+
+
+def to_svg(graph: KernelGraph) -> str:
+    """A kernel as one `<svg>` element that needs nothing else.
+
+    It is as wide as it needs, or as its container if that is narrower. A page sets the colours, for example for dark
+    mode, as CSS custom properties: `--kernel-weighted`, `--kernel-plain`, `--kernel-end` (fills of the boxes),
+    `--kernel-border`, `--kernel-line`, `--kernel-text` and `--kernel-faint` (shapes); the background is transparent.
+    """
+    layout = lay_out(graph)
+    size = {"width": _number(layout.width), "height": _number(layout.height)}
+    root = ElementTree.Element(
+        "svg",
+        {
+            "xmlns": "http://www.w3.org/2000/svg",
+            "viewBox": f"0 0 {size['width']} {size['height']}",
+            **size,
+            "role": "img",
+            "font-family": _FONT,
+            "text-anchor": "middle",
+            "style": "max-width:100%;height:auto",
+        },
+    )
+    ElementTree.SubElement(root, "title").text = _title(graph)
+    lines = ElementTree.SubElement(
+        root, "g", {"stroke-width": str(LINE_WIDTH), **_colour("stroke", "line"), "fill": "none"}
+    )
+    arrows = ElementTree.SubElement(root, "g", _colour("fill", "line"))
+    for edge in layout.edges:
+        ElementTree.SubElement(lines, "path", {"d": _path(edge)})
+        ElementTree.SubElement(arrows, "path", {"d": _arrow(edge)})
+    for box in layout.boxes:
+        _draw(root, box)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _draw(root: ElementTree.Element, box: Box) -> None:
+    group = ElementTree.SubElement(root, "g")
+    sides = {"x": box.x, "y": box.y, "width": box.width, "height": box.height, "rx": CORNERS[box.kind]}
+    fill, stroke = _colour("fill", box.kind), _colour("stroke", "border")
+    look = fill | stroke | {"style": f"{fill['style']};{stroke['style']}"}
+    ElementTree.SubElement(group, "rect", {name: _number(value) for name, value in sides.items()} | look)
+    for kind, line, x, y in box.lines():
+        size, colour = TEXTS[kind]
+        place = {"x": _number(x), "y": _number(y), "font-size": str(size)}
+        ElementTree.SubElement(group, "text", place | _colour("fill", colour)).text = line
+
+
+def _title(graph: KernelGraph) -> str:
+    listed = ", ".join(node.primitive.describe() for node in graph.nodes[1:-1])
+    return f"Kernel {graph.hash[:8]}, {graph.primitive_count} primitives: {listed}"
+
+
+def _colour(attribute: str, name: str) -> dict[str, str]:
+    """A colour for programs that know no custom properties, and as one."""
+    return {attribute: COLOURS[name], "style": f"{attribute}:var(--kernel-{name},{COLOURS[name]})"}
+
+
+def _path(edge: Edge) -> str:
+    first, *_ = edge.points
+    steps = [f"M{_number(first.x)} {_number(first.y)}"]
+    for start, end in pairwise(edge.points):
+        corners = (*control_points(start, end), end) if start.x != end.x else (end,)
+        letter = "C" if len(corners) > 1 else "L"
+        steps.append(letter + " ".join(f"{_number(corner.x)} {_number(corner.y)}" for corner in corners))
+    return "".join(steps)
+
+
+def _arrow(edge: Edge) -> str:
+    x, y = edge.points[-1]
+    half, length = ARROW
+    return f"M{_number(x)} {_number(y)}l{-half} {-length}h{2 * half}z"
+
+
+def _number(value: float) -> str:
+    """At most two decimals."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
