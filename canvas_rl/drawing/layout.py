@@ -13,6 +13,7 @@ _ROW_GAP = (28, 60)
 _SLOPE = 0.08
 _MARGIN = 12
 _CURVE_STEPS = 24
+_LANDING = 9  # an edge comes straight down at its end, so that the arrow's head sits well
 
 
 class Point(NamedTuple):
@@ -41,12 +42,8 @@ class Edge:
 
     def flattened(self) -> list[Point]:
         """The edge as straight lines, its curves cut into short ones."""
-        points = [self.points[0]]
-        for start, end in pairwise(self.points):
-            if start.x != end.x:
-                points += _cut(start, end)
-            points.append(end)
-        return points
+        cuts = (flattened(start, end) for start, end in pairwise(self.points))
+        return list(dict.fromkeys(point for cut in cuts for point in cut))
 
 
 @dataclass(frozen=True)
@@ -57,6 +54,10 @@ class Layout:
     height: float
     boxes: tuple[Box, ...]
     edges: tuple[Edge, ...]
+
+    def lines(self) -> tuple[tuple[Point, Point], ...]:
+        """Every part of the edges once, also where several edges share it."""
+        return tuple(dict.fromkeys(line for edge in self.edges for line in pairwise(edge.points)))
 
 
 def lay_out(graph: KernelGraph) -> Layout:
@@ -74,7 +75,7 @@ def lay_out(graph: KernelGraph) -> Layout:
             box, (top, bottom) = boxes[index], lanes[row]
             above = tuple(centres[rows.path(source, index)[-2]] for source in graph.nodes[index].inputs)
             arrivals = ports(centres[index], box.width, above)
-            x, y = centres[index] - box.width / 2, (top + bottom - box.height) / 2
+            x, y = centres[index] - box.width / 2, top + (bottom - top - box.height) / 2
             boxes[index] = replace(box, x=x, y=y, ports=arrivals)
     edges = tuple(
         Edge(source, target, operand, _route(rows, rows.path(source, target), boxes, centres, lanes, operand))
@@ -91,16 +92,18 @@ def control_points(start: Point, end: Point) -> tuple[Point, Point]:
     return Point(start.x, middle), Point(end.x, middle)
 
 
-def _cut(start: Point, end: Point) -> list[Point]:
-    """Points on the curve between two points."""
+def flattened(start: Point, end: Point) -> list[Point]:
+    """Points of an edge's part, so close to each other that lines between them will do."""
+    if start.x == end.x:
+        return [start, end]
     corners = (start, *control_points(start, end), end)
-    found = []
+    found = [start]
     for step in range(1, _CURVE_STEPS):
         t = step / _CURVE_STEPS
         weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
         x, y = (sum(weight * corner[axis] for weight, corner in zip(weights, corners, strict=True)) for axis in (0, 1))
         found.append(Point(x, y))
-    return found
+    return [*found, end]
 
 
 def _centres(rows: Rows, boxes: list[Box]) -> dict[int, float]:
@@ -157,9 +160,5 @@ def _route(
     points = [Point(centres[source], boxes[source].bottom), Point(centres[source], lanes[rows.row[source]][1])]
     for bend in bends:
         points += [Point(centres[bend], y) for y in lanes[rows.row[bend]]]
-    points += [Point(port, lanes[rows.row[target]][0]), Point(port, boxes[target].y)]
-    kept = points[:1]
-    for before, point, after in zip(points, points[1:], points[2:], strict=False):
-        if not before.x == point.x == after.x:
-            kept.append(point)
-    return tuple(dict.fromkeys([*kept, points[-1]]))
+    points += [Point(port, lanes[rows.row[target]][0] - _LANDING), Point(port, boxes[target].y)]
+    return tuple(dict.fromkeys(points))

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from canvas_rl.drawing.box import Box
-from canvas_rl.drawing.layout import Edge, lay_out
+from canvas_rl.drawing.layout import Point, flattened, lay_out
 from canvas_rl.drawing.look import ARROW, COLOURS, CORNERS, LINE_WIDTH, TEXTS
 from canvas_rl.ir import KernelGraph
 
@@ -28,8 +28,11 @@ def to_pixels(graph: KernelGraph) -> Pixels:
     size = (_FINER * round(layout.width * _SCALE), _FINER * round(layout.height * _SCALE))
     image = Image.new("RGB", size, _BACKGROUND)
     canvas = ImageDraw.Draw(image)
+    for line in layout.lines():
+        points = [(x * scale, y * scale) for x, y in flattened(*line)]
+        canvas.line(points, fill=COLOURS["line"], width=round(LINE_WIDTH * scale), joint="curve")
     for edge in layout.edges:
-        _line(canvas, edge, scale)
+        _arrow(canvas, edge.points[-1], scale)
     for box in layout.boxes:
         _box(canvas, box, scale)
     image = image.reduce(_FINER)
@@ -39,10 +42,8 @@ def to_pixels(graph: KernelGraph) -> Pixels:
     return np.asarray(image, dtype=np.uint8)
 
 
-def _line(canvas: "ImageDraw", edge: Edge, scale: float) -> None:
-    points = [(point.x * scale, point.y * scale) for point in edge.flattened()]
-    canvas.line(points, fill=COLOURS["line"], width=round(LINE_WIDTH * scale), joint="curve")
-    (x, y), (half, length) = points[-1], (side * scale for side in ARROW)
+def _arrow(canvas: "ImageDraw", tip: Point, scale: float) -> None:
+    (x, y), (half, length) = (side * scale for side in tip), (side * scale for side in ARROW)
     canvas.polygon([(x, y), (x - half, y - length), (x + half, y - length)], fill=COLOURS["line"])
 
 

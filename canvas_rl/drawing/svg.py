@@ -1,10 +1,9 @@
 """A kernel graph as SVG."""
 
-from itertools import pairwise
 from xml.etree import ElementTree
 
 from canvas_rl.drawing.box import Box
-from canvas_rl.drawing.layout import Edge, control_points, lay_out
+from canvas_rl.drawing.layout import Point, control_points, lay_out
 from canvas_rl.drawing.look import ARROW, COLOURS, CORNERS, LINE_WIDTH, TEXTS
 from canvas_rl.ir import KernelGraph
 
@@ -33,13 +32,10 @@ def to_svg(graph: KernelGraph) -> str:
         },
     )
     ElementTree.SubElement(root, "title").text = _title(graph)
-    lines = ElementTree.SubElement(
-        root, "g", {"stroke-width": str(LINE_WIDTH), **_colour("stroke", "line"), "fill": "none"}
-    )
-    arrows = ElementTree.SubElement(root, "g", _colour("fill", "line"))
-    for edge in layout.edges:
-        ElementTree.SubElement(lines, "path", {"d": _path(edge)})
-        ElementTree.SubElement(arrows, "path", {"d": _arrow(edge)})
+    lines, arrows = map(_line, layout.lines()), (_arrow(edge.points[-1]) for edge in layout.edges)
+    stroke = {"fill": "none", "stroke-linecap": "round", "stroke-width": str(LINE_WIDTH), **_colour("stroke", "line")}
+    ElementTree.SubElement(root, "path", {"d": "".join(lines), **stroke})
+    ElementTree.SubElement(root, "path", {"d": "".join(arrows), **_colour("fill", "line")})
     for box in layout.boxes:
         _draw(root, box)
     return ElementTree.tostring(root, encoding="unicode")
@@ -67,20 +63,20 @@ def _colour(attribute: str, name: str) -> dict[str, str]:
     return {attribute: COLOURS[name], "style": f"{attribute}:var(--kernel-{name},{COLOURS[name]})"}
 
 
-def _path(edge: Edge) -> str:
-    first, *_ = edge.points
-    steps = [f"M{_number(first.x)} {_number(first.y)}"]
-    for start, end in pairwise(edge.points):
-        corners = (*control_points(start, end), end) if start.x != end.x else (end,)
-        letter = "C" if len(corners) > 1 else "L"
-        steps.append(letter + " ".join(f"{_number(corner.x)} {_number(corner.y)}" for corner in corners))
-    return "".join(steps)
+def _line(line: tuple[Point, Point]) -> str:
+    start, end = line
+    if start.x == end.x:
+        return f"M{_point(start)}L{_point(end)}"
+    return f"M{_point(start)}C{' '.join(map(_point, (*control_points(start, end), end)))}"
 
 
-def _arrow(edge: Edge) -> str:
-    x, y = edge.points[-1]
+def _arrow(tip: Point) -> str:
     half, length = ARROW
-    return f"M{_number(x)} {_number(y)}l{-half} {-length}h{2 * half}z"
+    return f"M{_point(tip)}l{-half} {-length}h{2 * half}z"
+
+
+def _point(point: Point) -> str:
+    return f"{_number(point.x)} {_number(point.y)}"
 
 
 def _number(value: float) -> str:
