@@ -1,5 +1,6 @@
 """What a page shows of one kernel when it is opened."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,11 +14,13 @@ from canvas_rl.report.reading import Run, Trial
 
 _FIGURES = ("speedup", "quality", "accuracy", "test_accuracy", "wall_time_s")
 _DIGITS = 5
+_TITLE = re.compile("<title>.*?</title>")
 
 
 def drawn(graph: KernelGraph) -> dict[str, Any]:
     """A kernel graph for a page: its drawing, its source, the program that builds it."""
-    return {"svg": to_svg(graph), "source": generate_source(graph), "program": list(graph.program)}
+    svg = _TITLE.sub("", to_svg(graph))  # a page makes it from what it knows
+    return {"svg": svg, "source": generate_source(graph), "program": " ".join(graph.program)}
 
 
 def kernels_of(runs: Iterable[Run]) -> list[str]:

@@ -7,7 +7,7 @@ from canvas_rl.drawing import to_svg
 from canvas_rl.ir import KernelGraph, static_cost
 from canvas_rl.kernels.sampling import DEFAULT_SITES
 from canvas_rl.report.details import drawn
-from canvas_rl.report.packing import inline_json, packed_blocks
+from canvas_rl.report.packing import packed_json, packed_blocks
 from canvas_rl.report.rendering import render
 from canvas_rl.symbolic.site import ReferenceConv, Site
 
@@ -21,7 +21,7 @@ def gallery_page() -> str:
         "gallery.html",
         title="Known operators",
         operators=operators,
-        model=inline_json({"operators": shown, "block": len(details)}),
+        model=packed_json({"operators": shown, "block": len(details)}),
         blocks=packed_blocks(details),
     )
 
@@ -40,7 +40,7 @@ def _operator(name: str) -> dict[str, Any]:
         "svg": to_svg(graphs[0]),
         "needs": [f"{option}={value}" for option, value in known.needs.items()],
         "variants": [
-            {"label": f"{count}-D", **drawn(graph), "program": list(known.program(count)), "costs": _costs(graph)}
+            {"label": f"{count}-D", **drawn(graph), "program": " ".join(known.program(count)), "costs": _costs(graph)}
             for count, graph in zip(dims, graphs, strict=True)
         ],
     }

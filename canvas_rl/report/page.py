@@ -13,7 +13,7 @@ from canvas_rl.report.course import course_of
 from canvas_rl.report.details import kernel_details
 from canvas_rl.report.facts import agent_facts, budget_facts, environment_facts, target_facts
 from canvas_rl.report.model import page_model
-from canvas_rl.report.packing import inline_json, packed, packed_blocks
+from canvas_rl.report.packing import packed_json, packed, packed_blocks
 from canvas_rl.report.reading import Run, Trial
 from canvas_rl.report.rendering import render
 from canvas_rl.report.summary import by_agent, by_status, summarise
@@ -49,12 +49,15 @@ def report_page(runs: Sequence[Run], progress: Progress = lambda items, total: i
         statuses=by_status(runs),
         highlights=[_highlight(run) for run in runs],
         notices=_notices(runs),
-        facts=[(("Searched", target_facts(run)), ("Budget", budget_facts(run)), ("Agent", agent_facts(run))) for run in runs],
+        facts=[
+            (("Searched", target_facts(run)), ("Budget", budget_facts(run)), ("Agent", agent_facts(run)))
+            for run in runs
+        ],
         environments=[environment_facts(run) for run in runs],
         commands=[repeat_command(run.settings) for run in runs],
         measured=any(trial.ok for run in runs for trial in run.trials),
         written=datetime.now(UTC),
-        model=inline_json(model),
+        model=packed_json(model),
         blocks=packed_blocks(details),
         library=library,
     )
@@ -91,7 +94,9 @@ def _highlight(run: Run) -> dict[str, Any] | None:
 
 def _ratio(measurement: Measurement, reference: Measurement | None, name: str) -> float | None:
     """What a kernel costs, as a share of what the convolution does."""
-    own, replaced = (sum(getattr(part, name) for part in item.sites) if item else 0 for item in (measurement, reference))
+    own, replaced = (
+        sum(getattr(part, name) for part in item.sites) if item else 0 for item in (measurement, reference)
+    )
     return own / replaced if measurement.sites and replaced else None
 
 

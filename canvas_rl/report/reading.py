@@ -106,7 +106,9 @@ def read_run(path: str | Path) -> Run:
         kept = _Kept.of(state, metrics)
         hits, repeats = int(state.get("store_hits", 0)), int(state.get("repeats", 0))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FormatError(f"a file of the run {str(path)!r} is damaged ({error!r}): restore it or leave the run out") from error
+        raise FormatError(
+            f"a file of the run {str(path)!r} is damaged ({error!r}): restore it or leave the run out"
+        ) from error
     records = _stored(folder, settings, kept.asked)
     chosen = {name: _counting(found, fingerprint, device) for name, found in records.items()}
     origins = _origins(kept.asked, settings, chosen, hits)

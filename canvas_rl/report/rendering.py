@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from canvas_rl.report import wording
 
-_FILTERS = ("times", "percent", "number", "count", "plural", "duration", "moment")
+_FILTERS = ("times", "percent", "share", "number", "count", "plural", "duration", "moment")
 
 
 def render(template: str, **values: Any) -> str:

@@ -16,6 +16,11 @@ def percent(value: float | None, digits: int = 1) -> str:
     return NOTHING if value is None else f"{value:.{digits}%}"
 
 
+def share(value: float | None) -> str:
+    """A part of something else: `12.6%`, or `8.7×` where it is more."""
+    return percent(value) if value is None or value < 2 else times(value)
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """A figure with a fixed number of decimals."""
     return NOTHING if value is None else f"{value:.{digits}f}"

@@ -13,8 +13,9 @@ const series = (run) => colour(`--series-${run % 8}`);
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const narrow = () => matchMedia("(max-width: 40rem)").matches;
 
-/** WebGL draws ten thousand points at once; where there is none, SVG does, slower. */
-const scatter = document.createElement("canvas").getContext("webgl") ? "scattergl" : "scatter";
+/** WebGL draws ten thousand points at once; where there are few, or no WebGL, SVG does. */
+const many = evaluations.length > 2000 && document.createElement("canvas").getContext("webgl");
+const scatter = many ? "scattergl" : "scatter";
 
 /** Of a run's measured kernels, those that no other of the run beats in both directions. */
 function frontOf(points, x, y) {
@@ -54,7 +55,7 @@ function axis(name) {
     zeroline: false,
     automargin: true,
     ticksuffix: suffix ?? "",
-    ...(log ? { dtick: name === "speedup" ? "D2" : 1, minorloglabels: "none" } : {}),
+    ...(log ? { dtick: name === "speedup" ? "D2" : 1 } : {}),
   };
 }
 
@@ -93,8 +94,8 @@ function frontTraces(run, x, y) {
   const line = { color: series(run), width: 1.5, shape: "linear" };
   const large = { size: 10, color: series(run), line: { color: colour("--surface"), width: 1.5 } };
   return [
-    { ...shared(points), type: scatter, mode: "markers", marker: small, name: several ? name : "kernels" },
-    { ...shared(front), type: "scatter", mode: "lines+markers", line, marker: large, name: several ? `${name}, front` : "Pareto front" },
+    { ...shared(points), type: scatter, mode: "markers", marker: small, name: several ? escaped(name) : "kernels" },
+    { ...shared(front), type: "scatter", mode: "lines+markers", line, marker: large, name: several ? `${escaped(name)}, front` : "Pareto front" },
   ];
 }
 
@@ -103,7 +104,7 @@ function referenceTrace(run, x, y) {
   const reference = model.runs[run].reference;
   if (missing(reference?.[x]) || missing(reference?.[y])) return [];
   const marker = { symbol: "x", size: 10, color: several ? series(run) : colour("--text") };
-  const name = several ? `${model.runs[run].name}, convolution` : "convolution";
+  const name = several ? `${escaped(model.runs[run].name)}, convolution` : "convolution";
   const text = `${name}<br>${times(reference.speedup)} at quality ${fixed(reference.quality)}`;
   return [{ x: [reference[x]], y: [reference[y]], type: "scatter", mode: "markers", marker, name, text, hovertemplate: "%{text}<extra></extra>" }];
 }
@@ -149,7 +150,7 @@ function courseTrace(run, y, x) {
       type: "scatter",
       mode: "lines",
       line: { shape: "hv", color: series(run), width: 2.2 },
-      name: several ? `${name} (${agent})` : name,
+      name: `${escaped(name)} (${agent})`,
       hovertemplate: `%{y:.3f} after %{x:.4g}<extra>${several ? escaped(name) : ""}</extra>`,
     },
     unit: x === "time" ? (hours ? "hours" : "minutes") : "evaluations",
@@ -173,7 +174,7 @@ function drawProgress() {
   const [y, x] = [byId("progress-y").value, byId("progress-x").value];
   const drawn = model.runs.map((_, run) => courseTrace(run, y, x));
   const across = { ...axis(), title: { text: drawn[0].unit, standoff: 12 }, rangemode: "tozero" };
-  const up = { ...axis(), title: { text: COURSES[y].title, standoff: 12 } };
+  const up = { ...axis(), title: { text: COURSES[y].title, standoff: 12 }, rangemode: "tozero" };
   return Plotly.react("progress-chart", drawn.map((item) => item.trace), layout(across, up, { showlegend: several }), CONFIG);
 }
 

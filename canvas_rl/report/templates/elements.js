@@ -18,6 +18,7 @@ const missing = (value) => value === null || value === undefined;
 const fixed = (value, digits = 3) => (missing(value) ? NOTHING : value.toFixed(digits));
 const percent = (value) => (missing(value) ? NOTHING : `${(100 * value).toFixed(1)}%`);
 const precise = (value) => (Math.abs(value) >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3))));
+const share = (value) => (missing(value) ? NOTHING : value < 2 ? percent(value) : times(value));
 const times = (value) => (missing(value) ? NOTHING : `${precise(value)}×`);
 const milliseconds = (value) => (missing(value) ? NOTHING : precise(value * 1e3));
 const grouped = (value) => value.toLocaleString("en-GB");
@@ -90,7 +91,7 @@ async function copied(text) {
   }
 }
 
-const model = JSON.parse(byId("model").textContent);
+const model = JSON.parse(await unpack(byId("model")));
 
 for (const button of document.querySelectorAll("[data-copy]")) {
   button.replaceWith(copyButton(() => button.nextElementSibling?.textContent ?? ""));

@@ -8,7 +8,7 @@ async function openOperator(name) {
   const { variants, needs } = await details(index);
   const operator = model.operators[index];
   const place = make("div");
-  const show = (chosen) => place.replaceChildren(...variantParts(variants[chosen], needs));
+  const show = (chosen) => place.replaceChildren(...variantParts(variants[chosen], needs, operator.title));
   show(0);
   showDialog(operator.title, `#operator=${name}`, [
     make("p", {}, operator.description),
@@ -29,14 +29,14 @@ function tabs(labels, show) {
   return make("div", { class: "tabs", role: "group", "aria-label": "Spatial dims" }, ...buttons);
 }
 
-function variantParts(variant, needs) {
-  const share = (own, other) => `${count(own)} (${percent(own / other)})`;
+function variantParts(variant, needs, title) {
+  const beside = (own, other) => `${count(own)} (${share(own / other)})`;
   const rows = variant.costs.map(([site, flops, theirFlops, params, theirParams]) => ({
-    cells: [site, share(flops, theirFlops), count(theirFlops), share(params, theirParams), count(theirParams)],
+    cells: [site, beside(flops, theirFlops), count(theirFlops), beside(params, theirParams), count(theirParams)],
   }));
   const head = ["Site", "FLOPs", "of a convolution", "Parameters", "of a convolution"];
   return [
-    drawing(variant.svg),
+    drawing(variant.svg, title),
     section("Cost beside a convolution with a window of 3", scrolling("Cost", table(head, rows))),
     section("PyTorch", code(variant.source, "Source of the operator")),
     program(variant.program),

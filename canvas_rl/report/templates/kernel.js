@@ -7,7 +7,8 @@ const blocks = new Map();
 async function details(index) {
   const block = Math.floor(index / model.block);
   if (!blocks.has(block)) blocks.set(block, unpack(byId(`block-${block}`)).then(JSON.parse));
-  return (await blocks.get(block))[index % model.block];
+  const columns = Object.entries(await blocks.get(block));
+  return Object.fromEntries(columns.map(([name, values]) => [name, values[index % model.block]]));
 }
 
 /** Show a dialog; `address` is what stands behind # while it is open. */
@@ -44,9 +45,10 @@ const figures = (pairs) =>
   );
 
 /** The drawing. Only this package's own SVG, made from a verified graph, ever becomes markup. */
-function drawing(svg) {
+function drawing(svg, title) {
   const place = make("div", { class: "drawing", tabindex: "0", role: "region", "aria-label": "Graph of the kernel" });
   place.innerHTML = svg;
+  place.firstChild.setAttribute("aria-label", title);
   return place;
 }
 
@@ -55,4 +57,4 @@ function code(text, label, className = "copy") {
 }
 
 const program = (actions) =>
-  actions.length ? section("Program", make("p", { class: "faint small" }, "The actions that build it, in order."), code(actions.join(" "), "Program", "copy command")) : null;
+  actions ? section("Program", make("p", { class: "faint small" }, "The actions that build it, in order."), code(actions, "Program", "copy command")) : null;

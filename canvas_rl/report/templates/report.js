@@ -39,7 +39,7 @@ function kernelParts(found, own, first, row) {
   if (row && row.status === "ok") parts.push(keyFigures(first));
   else if (row) parts.push(make("p", { class: "notice" }, `${row.status}${row.message ? `: ${row.message}` : ""}`));
   else parts.push(make("p", { class: "notice" }, "The store has no measurement of this kernel for this run."));
-  if (found.svg) parts.push(section("Graph", drawing(found.svg)));
+  if (found.svg) parts.push(section("Graph", drawing(found.svg, `Graph of ${familiesOf(first)}`)));
   else parts.push(section("Graph", make("p", { class: "faint" }, found.unreadable ?? "Kernels that were skipped are not stored.")));
   if (row?.sites.length) parts.push(section("Place by place", placesTable(row)));
   parts.push(section("How it was found", make("ul", { class: "plain" }, ...own.map(story))));
@@ -56,9 +56,9 @@ function identity(hash) {
 function keyFigures(evaluation) {
   const reference = model.runs[evaluation.run].reference;
   const beside = (name, show) => (missing(reference?.[name]) ? null : `convolution ${show(reference[name])}`);
-  const share = (name) => {
+  const part = (name) => {
     const value = valueOf(evaluation, name);
-    return reference?.[name] && !missing(value) ? `${percent(value / reference[name])} of the convolution’s` : null;
+    return reference?.[name] && !missing(value) ? `${share(value / reference[name])} of the convolution’s` : null;
   };
   const figure = (label, name, show, below) => [label, show(valueOf(evaluation, name)), below];
   return figures([
@@ -67,8 +67,8 @@ function keyFigures(evaluation) {
     figure("Validation accuracy", "accuracy", percent, beside("accuracy", percent)),
     figure("Test accuracy", "test_accuracy", percent, beside("test_accuracy", percent)),
     figure("Reward", "reward", fixed, null),
-    figure("FLOPs", "flops", count, share("flops")),
-    figure("Parameters", "params", count, share("params")),
+    figure("FLOPs", "flops", count, part("flops")),
+    figure("Parameters", "params", count, part("params")),
   ].filter(([, value]) => value !== NOTHING));
 }
 
