@@ -7,7 +7,7 @@ from canvas_rl.drawing import to_svg
 from canvas_rl.ir import KernelGraph, static_cost
 from canvas_rl.kernels.sampling import DEFAULT_SITES
 from canvas_rl.report.details import drawn
-from canvas_rl.report.packing import packed_json, packed_blocks
+from canvas_rl.report.packing import packed_blocks, packed_json
 from canvas_rl.report.rendering import render
 from canvas_rl.symbolic.site import ReferenceConv, Site
 

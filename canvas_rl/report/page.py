@@ -13,7 +13,7 @@ from canvas_rl.report.course import course_of
 from canvas_rl.report.details import kernel_details
 from canvas_rl.report.facts import agent_facts, budget_facts, environment_facts, target_facts
 from canvas_rl.report.model import page_model
-from canvas_rl.report.packing import packed_json, packed, packed_blocks
+from canvas_rl.report.packing import packed, packed_blocks, packed_json
 from canvas_rl.report.reading import Run, Trial
 from canvas_rl.report.rendering import render
 from canvas_rl.report.summary import by_agent, by_status, summarise

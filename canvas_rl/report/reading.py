@@ -175,7 +175,8 @@ def _counting(records: Sequence[Record], fingerprint: str, device: str) -> Recor
     """The row that counts for a run: the latest conclusive one, else the latest."""
     own = [record for record in records if (record.fingerprint, record.device) == (fingerprint, device)]
     conclusive = [record for record in own if record.measurement.status.conclusive]
-    return (conclusive or own or [None])[-1]
+    found = conclusive or own
+    return found[-1] if found else None
 
 
 def _origins(

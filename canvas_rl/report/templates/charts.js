@@ -1,7 +1,7 @@
 // The charts, drawn by plotly.js, which is unpacked once the page is on the screen.
 
 const AXES = {
-  speedup: { label: "speedup", title: "speedup (log)", better: 1, log: true, suffix: "×" },
+  speedup: { label: "speedup", title: "speedup (log)", better: 1, log: true },
   quality: { label: "quality", title: "quality (validation)", better: 1 },
   test_accuracy: { label: "test accuracy", title: "test accuracy", better: 1 },
   reward: { label: "reward", title: "reward", better: 1 },
@@ -9,6 +9,7 @@ const AXES = {
   flops: { label: "FLOPs", title: "FLOPs, sum of the places (log)", better: -1, log: true },
   params: { label: "parameters", title: "parameters, sum of the places (log)", better: -1, log: true },
 };
+const RATIOS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500];
 const series = (run) => colour(`--series-${run % 8}`);
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const narrow = () => matchMedia("(max-width: 40rem)").matches;
@@ -46,7 +47,7 @@ const hover = (point) => {
 };
 
 function axis(name) {
-  const { title, log, suffix } = AXES[name] ?? {};
+  const { title, log } = AXES[name] ?? {};
   return {
     title: { text: title, standoff: 12 },
     type: log ? "log" : "linear",
@@ -54,8 +55,8 @@ function axis(name) {
     linecolor: colour("--line"),
     zeroline: false,
     automargin: true,
-    ticksuffix: suffix ?? "",
-    ...(log ? { dtick: name === "speedup" ? "D2" : 1 } : {}),
+    ...(name === "speedup" ? { tickvals: RATIOS, ticktext: RATIOS.map(times) } : {}),
+    ...(log && name !== "speedup" ? { dtick: 1 } : {}),
   };
 }
 

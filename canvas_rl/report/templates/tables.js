@@ -94,7 +94,7 @@ function refilter() {
 function describeTable() {
   const shown = Math.min(kernelTable.limit, kernelTable.rows.length);
   byId("kernel-count").textContent = `${grouped(shown)} of ${grouped(kernelTable.rows.length)} kernels`;
-  byId("kernel-more").hidden = shown === kernelTable.rows.length;
+  byId("kernel-more").parentElement.hidden = shown === kernelTable.rows.length;
 }
 
 function choice(label, name, options) {
@@ -104,7 +104,7 @@ function choice(label, name, options) {
 }
 
 function buildControls() {
-  const search = make("input", { type: "search", placeholder: "hash or primitives, such as bmm", size: "26" });
+  const search = make("input", { type: "search", placeholder: "hash or primitives", size: "18" });
   search.addEventListener("input", () => ((filter.text = search.value.trim().toLowerCase()), refilter()));
   byId("kernel-controls").append(make("label", {}, "Search", search));
   const statuses = model.statuses.map((status) => [status, status]);
