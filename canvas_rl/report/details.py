@@ -1,7 +1,7 @@
 """What a page shows of one kernel when it is opened."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from canvas_rl.codegen import generate_source
@@ -54,7 +54,7 @@ def _details(trials: Sequence[tuple[int, Trial]]) -> dict[str, Any]:
     return {**_drawn_safely(graph), "rows": rows, "counts": counting}
 
 
-def _drawn_safely(graph: Mapping[str, Any] | None) -> dict[str, Any]:
+def _drawn_safely(graph: dict[str, Any] | None) -> dict[str, Any]:
     """A stored graph may come from another version: the page then says so instead of showing it."""
     if graph is None:
         return {}

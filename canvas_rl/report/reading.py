@@ -42,7 +42,7 @@ class Trial:
     """what counts for this run; None where neither the store nor the run's folder has it"""
     reward: float | None
     """what the agent earned; None where the replaced convolution's figures are not known"""
-    graph: Mapping[str, Any] | None
+    graph: dict[str, Any] | None
     """JSON of the kernel graph; None for skipped kernels, which no store hears of"""
     history: tuple[Record, ...]
     """all that the store knows of it, of other runs, devices and ways of evaluating too"""

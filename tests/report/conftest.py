@@ -43,7 +43,9 @@ class StoredEvaluator(AnalyticEvaluator):
             return known
         (measurement,) = super().evaluate([graph])
         if self.asked in self.failing:
-            measurement = Measurement(graph.hash, Status.NOT_FINITE, "the output has a NaN & more <b>", measurement.sites)
+            measurement = Measurement(
+                graph.hash, Status.NOT_FINITE, "the output has a NaN & more <b>", measurement.sites
+            )
         measurement = replace(measurement, wall_time_s=1.5, environment={"torch": "2.x", "clock_mhz": "2000"})
         self.store.put(measurement, graph.to_json(), self.fingerprint, self.device)
         return measurement

@@ -97,7 +97,7 @@ def test_without_the_convolutions_figures_the_best_kernels_keep_their_rewards(co
     known = [trial.reward for trial in run.trials if trial.reward is not None]
     assert known == [state["archive"][0]["reward"]]
     (copied / "best").mkdir(exist_ok=True)
-    reference = read_json(copied.parent / "copied" / "best" / "kernel.json") and Measurement("reference", Status.OK)
+    reference = Measurement("reference", Status.OK)
     write_json(copied / "best" / "metrics.json", {"reference": reference.to_json(), "network": None})
     assert read_run(copied).reference == reference
 

@@ -94,5 +94,6 @@ async function copied(text) {
 const model = JSON.parse(await unpack(byId("model")));
 
 for (const button of document.querySelectorAll("[data-copy]")) {
-  button.replaceWith(copyButton(() => button.nextElementSibling?.textContent ?? ""));
+  const text = button.nextElementSibling.textContent;
+  button.replaceWith(copyButton(() => text));
 }
