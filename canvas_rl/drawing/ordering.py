@@ -113,21 +113,27 @@ class _Ordering:
 
     def best(self, first: Order) -> Order:
         """The best order met while rows are sorted by their neighbours' places, downwards and upwards in turn."""
-        found = first
+        found, least = first, self._cost(first)
+        met: set[tuple[bool, tuple[tuple[int, ...], ...]]] = set()
         for start in (first, [row[::-1] for row in first]):
             order = [row[:] for row in start]
             for sweep in range(_SWEEPS):
-                self._sort(order, downwards=sweep % 2 == 0)
+                downwards = sweep % 2 == 0
+                state = (downwards, tuple(map(tuple, order)))
+                if state in met:
+                    break  # from here on everything has been seen
+                met.add(state)
+                self._sort(order, downwards)
                 self._exchange(order)
-                if self._cost(order) < self._cost(found):
-                    found = [row[:] for row in order]
+                if (cost := self._cost(order)) < least:
+                    found, least = [row[:] for row in order], cost
         return found
 
     def _sort(self, order: Order, downwards: bool) -> None:
         neighbours = self._above if downwards else self._below
-        for index in range(len(order)) if downwards else reversed(range(len(order))):
-            place = self._places(order)
-            order[index].sort(key=self._barycentre(neighbours, place))
+        for row in order if downwards else reversed(order):
+            if len(row) > 1:
+                row.sort(key=self._barycentre(neighbours, self._places(order)))
 
     def _barycentre(self, neighbours: dict[int, list[int]], place: dict[int, int]) -> Callable[[int], float]:
         def key(vertex: int) -> float:
@@ -138,12 +144,15 @@ class _Ordering:
 
     def _exchange(self, order: Order) -> None:
         """Exchange neighbours in a row wherever that is better."""
+        before = self._cost(order)
         for row in order:
             for left in range(len(row) - 1):
-                before = self._cost(order)
                 row[left], row[left + 1] = row[left + 1], row[left]
-                if self._cost(order) >= before:
+                after = self._cost(order)
+                if after >= before:
                     row[left], row[left + 1] = row[left + 1], row[left]
+                else:
+                    before = after
 
     def _places(self, order: Order) -> dict[int, int]:
         """Where vertices stand: steps to the right of the spine."""

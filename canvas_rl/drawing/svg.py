@@ -1,5 +1,6 @@
 """A kernel graph as SVG."""
 
+from collections.abc import Iterable, Iterator
 from xml.etree import ElementTree
 
 from canvas_rl.drawing.box import Box
@@ -32,7 +33,7 @@ def to_svg(graph: KernelGraph) -> str:
         },
     )
     ElementTree.SubElement(root, "title").text = _title(graph)
-    lines, arrows = map(_line, layout.lines()), (_arrow(edge.points[-1]) for edge in layout.edges)
+    lines, arrows = _lines(layout.lines()), (_arrow(edge.points[-1]) for edge in layout.edges)
     stroke = {"fill": "none", "stroke-linecap": "round", "stroke-width": str(LINE_WIDTH), **_colour("stroke", "line")}
     ElementTree.SubElement(root, "path", {"d": "".join(lines), **stroke})
     ElementTree.SubElement(root, "path", {"d": "".join(arrows), **_colour("fill", "line")})
@@ -42,14 +43,15 @@ def to_svg(graph: KernelGraph) -> str:
 
 
 def _draw(root: ElementTree.Element, box: Box) -> None:
-    group = ElementTree.SubElement(root, "g")
-    sides = {"x": box.x, "y": box.y, "width": box.width, "height": box.height, "rx": CORNERS[box.kind]}
+    """A box about its upper middle: what boxes have in common is the same text, so that drawings compress well."""
+    group = ElementTree.SubElement(root, "g", {"transform": f"translate({_number(box.centre)} {_number(box.y)})"})
+    sides = {"x": -box.width / 2, "width": box.width, "height": box.height, "rx": CORNERS[box.kind]}
     fill, stroke = _colour("fill", box.kind), _colour("stroke", "border")
     look = fill | stroke | {"style": f"{fill['style']};{stroke['style']}"}
     ElementTree.SubElement(group, "rect", {name: _number(value) for name, value in sides.items()} | look)
     for kind, line, x, y in box.lines():
         size, colour = TEXTS[kind]
-        place = {"x": _number(x), "y": _number(y), "font-size": str(size)}
+        place = {"x": _number(x - box.centre), "y": _number(y - box.y), "font-size": str(size)}
         ElementTree.SubElement(group, "text", place | _colour("fill", colour)).text = line
 
 
@@ -63,11 +65,21 @@ def _colour(attribute: str, name: str) -> dict[str, str]:
     return {attribute: COLOURS[name], "style": f"{attribute}:var(--kernel-{name},{COLOURS[name]})"}
 
 
-def _line(line: tuple[Point, Point]) -> str:
-    start, end = line
+def _lines(lines: Iterable[tuple[Point, Point]]) -> Iterator[str]:
+    """A path of all lines, each from where the one before ended if it starts there."""
+    last = None
+    for start, end in lines:
+        if start != last:
+            yield f"M{_point(start)}"
+        yield _line(start, end)
+        last = end
+
+
+def _line(start: Point, end: Point) -> str:
     if start.x == end.x:
-        return f"M{_point(start)}L{_point(end)}"
-    return f"M{_point(start)}C{' '.join(map(_point, (*control_points(start, end), end)))}"
+        return f"v{_number(end.y - start.y)}"
+    points = (*control_points(start, end), end)
+    return f"c{' '.join(_point(Point(point.x - start.x, point.y - start.y)) for point in points)}"
 
 
 def _arrow(tip: Point) -> str:
@@ -80,5 +92,5 @@ def _point(point: Point) -> str:
 
 
 def _number(value: float) -> str:
-    """At most two decimals."""
-    return f"{value:.2f}".rstrip("0").rstrip(".")
+    """At most one decimal, and no minus before a zero."""
+    return f"{round(value, 1) + 0.0:g}"

@@ -25,7 +25,16 @@ from canvas_rl.evaluation.store_queries import (
     timed_rows,
     where_made,
 )
-from canvas_rl.evaluation.store_schema import GRAPHS, MEASUREMENTS, SCHEMA_VERSION, WRITE, figures_of, prepare
+from canvas_rl.evaluation.store_schema import (
+    GRAPHS,
+    MEASUREMENTS,
+    NO_SCHEMA,
+    SCHEMA_VERSION,
+    WRITE,
+    figures_of,
+    found_version,
+    prepare,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -42,23 +51,20 @@ class MeasurementStore:
 
     Args:
         location: the path of an SQLite file, made if it does not exist, or any SQLAlchemy URL.
+        read_only: change nothing: make no file and no tables, and leave those of an older version as they are.
 
     Raises:
-        StoreError: it can't be opened, or was written by a newer version.
+        StoreError: it can't be opened, or was written by a newer version (for `read_only`, by an older one, too).
     """
 
-    def __init__(self, location: str | Path) -> None:
+    def __init__(self, location: str | Path, read_only: bool = False) -> None:
         self._url = parse_url(location)
         with plain_errors(self._url, "open"):
-            self._engine = make_engine(self._url)
-            version = prepare(self._engine)
+            self._engine = make_engine(self._url, read_only)
+            version = found_version(self._engine) if read_only else prepare(self._engine)
         if version != SCHEMA_VERSION:
-            age = "a newer" if version > SCHEMA_VERSION else "an older"
             self.close()
-            raise StoreError(
-                f"the store {show_url(self._url)} was written by {age} version of canvas_rl (schema {version}, "
-                f"this one has {SCHEMA_VERSION}): use that version, or name another store"
-            )
+            raise StoreError(_unusable(show_url(self._url), version))
 
     def get(self, kernel: str, fingerprint: str, device: str) -> Measurement | None:
         """The measurement of one kernel that counts, None if there is none."""
@@ -139,7 +145,20 @@ class MeasurementStore:
         Raises:
             StoreError: the database can't be read, or an entry is damaged.
         """
-        return self._records(records().where(MEASUREMENTS.c.kernel == kernel))
+        return self.histories([kernel]).get(kernel, [])
+
+    def histories(self, kernels: Sequence[str]) -> dict[str, list[Record]]:
+        """`history` of several kernels; those that were never stored are left out.
+
+        Raises:
+            StoreError: the database can't be read, or an entry is damaged.
+        """
+        found: dict[str, list[Record]] = {}
+        for start in range(0, len(kernels), _CHUNK):
+            query = records().where(MEASUREMENTS.c.kernel.in_(kernels[start : start + _CHUNK]))
+            for record in self._records(query):
+                found.setdefault(record.measurement.kernel, []).append(record)
+        return found
 
     def best(
         self,
@@ -211,6 +230,19 @@ class MeasurementStore:
                 f"the entry of kernel {kernel} in the store {show_url(self._url)} is damaged: delete it, or name "
                 f"another store ({error})"
             ) from error
+
+
+def _unusable(url: str, version: int) -> str:
+    """Why a database of another schema can't be used; one of an older schema or of none is met by reading alone."""
+    if version == NO_SCHEMA:
+        return f"{url} is no store of canvas_rl: expected the database of a search"
+    age, way = ("a newer", "use that version, or name another store")
+    if version < SCHEMA_VERSION:
+        age, way = ("an older", "go on with its search, with --resume, which brings it up to date")
+    return (
+        f"the store {url} was written by {age} version of canvas_rl (schema {version}, this one has {SCHEMA_VERSION}): "
+        f"{way}"
+    )
 
 
 def _counting(entries: list[tuple[str, str]], believed_after: int) -> str | None:

@@ -1,9 +1,11 @@
 """Connections to the measurement store's database, and its errors in one sentence."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
@@ -33,18 +35,25 @@ def parse_url(location: str | Path) -> URL:
     return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
 
 
-def make_engine(url: URL) -> Engine:
-    """Connections to a database, such that several processes can write to it side by side."""
+def make_engine(url: URL, read_only: bool = False) -> Engine:
+    """Connections to a database, such that several processes can write to it side by side.
+
+    Args:
+        url: of the database.
+        read_only: the database refuses every change; an SQLite file that is missing is not made.
+    """
     if not _is_sqlite(url):
-        return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": _BUSY_S})
+        options = {"postgresql_readonly": True} if read_only else {}
+        return create_engine(url, pool_pre_ping=True, execution_options=options)
+    engine = create_engine(_without_writing(url) if read_only else url, connect_args={"timeout": _BUSY_S})
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: object) -> None:
         connection.isolation_level = None  # Python's sqlite3 would leave changes of tables out of transactions
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {_BUSY_S * 1000}")
-        cursor.execute("PRAGMA journal_mode = WAL")
+        if not read_only:
+            cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()
@@ -56,6 +65,17 @@ def make_engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _without_writing(url: URL) -> URL:
+    """The URL of an SQLite file that is opened for reading alone."""
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        return url
+    path = Path(url.database).resolve()
+    query = {"mode": "ro", "uri": "true"}
+    if not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
+        query["immutable"] = "1"  # reading takes files of locks beside it, unless nobody can write
+    return url.set(database=f"file:{quote(str(path))}", query=query)
 
 
 @contextmanager

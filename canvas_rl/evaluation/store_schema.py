@@ -34,6 +34,8 @@ from canvas_rl.errors import FormatError
 from canvas_rl.evaluation.measurement import Measurement, SiteFigures, Status
 
 SCHEMA_VERSION = 2
+NO_SCHEMA = -1
+"""what stands for the schema's version of a database that is not a store"""
 WRITE = "canvas_rl_write"
 """execution option of connections whose transactions write"""
 
@@ -105,8 +107,7 @@ def prepare(engine: Engine, attempts: int = 4) -> int:
         the schema's version afterwards: SCHEMA_VERSION, or one that this version of canvas_rl can't use.
     """
     try:
-        with engine.connect() as connection:
-            version = _version(connection)
+        version = found_version(engine)
         return version if version == SCHEMA_VERSION else _upgrade(engine)
     except (IntegrityError, OperationalError, ProgrammingError):  # perhaps another process is at it just now
         if attempts == 1:
@@ -115,16 +116,21 @@ def prepare(engine: Engine, attempts: int = 4) -> int:
         return prepare(engine, attempts - 1)
 
 
+def found_version(engine: Engine) -> int:
+    """The schema's version as it is, NO_SCHEMA for a database without our tables; nothing is changed."""
+    with engine.connect() as connection:
+        return _version(connection)
+
+
 def _version(connection: Connection) -> int:
-    """The schema's version, -1 for an empty database."""
     tables = inspect(connection)
     if not tables.has_table(SCHEMA.name):
-        return -1
+        return NO_SCHEMA
     version = connection.execute(select(SCHEMA.c.version)).scalar()
     if version is not None:
         return int(version)
     # Schema 1 was not made in one transaction: a process that died could leave its tables without a version.
-    return 1 if tables.has_table(MEASUREMENTS.name) else -1
+    return 1 if tables.has_table(MEASUREMENTS.name) else NO_SCHEMA
 
 
 def _upgrade(engine: Engine) -> int:
@@ -132,7 +138,7 @@ def _upgrade(engine: Engine) -> int:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _OPEN_LOCK})
         version = _version(connection)  # once more: another process may have been first
-        if version == -1:
+        if version == NO_SCHEMA:
             SCHEMA.create(connection, checkfirst=True)
             _create_tables(connection)
         elif version == 1:

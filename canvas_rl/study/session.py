@@ -160,6 +160,7 @@ class SearchSession:
                 "skipped": self._skipped,
                 "store_hits": self.store_hits,
                 "repeats": self.repeats,
+                "reference": self._parts.evaluator.reference.to_json(),
                 "archive": [entry.to_json() for entry in self.archive.entries],
                 "front": [entry.to_json() for entry in self.front.entries],
                 "measured": self.measured,

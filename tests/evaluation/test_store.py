@@ -300,3 +300,29 @@ def test_a_damaged_entry_is_named(store: MeasurementStore, location: str) -> Non
     for ask in (lambda: store.get("k1", "f", "cpu"), lambda: store.history("k1"), store.best):
         with pytest.raises(StoreError, match="entry of kernel k1"):
             ask()
+
+
+def test_histories_are_those_of_each_kernel(store):
+    for measurement in (MEASUREMENT, replace(MEASUREMENT, quality=0.6), replace(MEASUREMENT, kernel="k2")):
+        store.put(measurement, {"of": measurement.kernel}, "f", "cpu")
+    found = store.histories(["k2", "k1", "never stored"])
+    assert found == {"k1": store.history("k1"), "k2": store.history("k2")}
+    assert [record.measurement.quality for record in found["k1"]] == [0.5, 0.6]
+
+
+def test_a_reader_sees_what_is_stored_and_changes_nothing(store, location):
+    store.put(MEASUREMENT, {}, "f", "cpu")
+    reader = MeasurementStore(location, read_only=True)
+    store.put(replace(MEASUREMENT, kernel="k2"), {}, "f", "cpu")
+    assert reader.get("k2", "f", "cpu") == replace(MEASUREMENT, kernel="k2")
+    with pytest.raises(StoreError, match="can't write"):
+        reader.put(replace(MEASUREMENT, kernel="k3"), {}, "f", "cpu")
+    assert store.get("k3", "f", "cpu") is None
+    reader.close()
+
+
+def test_a_reader_makes_no_file(tmp_path):
+    for location in (tmp_path / "none.sqlite", f"sqlite:///{tmp_path / 'none.sqlite'}"):
+        with pytest.raises(StoreError, match="can't open"):
+            MeasurementStore(location, read_only=True)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,70 @@
+"""The command line: `python -m canvas_rl.report RUN [RUN ...]`, `python -m canvas_rl.report --zoo`."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from canvas_rl.errors import CanvasError, ConfigError
+from canvas_rl.files import write_text
+from canvas_rl.report import gallery_page, read_run, report_page
+
+_DESCRIPTION = """Write one page of HTML about runs (or about the known operators) that opens offline in any browser.
+
+A run is only read, so it may still be going on."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, or 2 for input that can't be used."""
+    asked = _parser().parse_args(arguments)
+    try:
+        path = _write(asked.runs, asked.zoo, asked.output)
+    except CanvasError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stdout.write(f"Saved in {path}\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m canvas_rl.report",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of a run, such as runs/my-run")
+    parser.add_argument("--zoo", action="store_true", help="a gallery of the known operators instead of runs")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE.html",
+        help="the page (default: report.html in the run's folder; for several runs here; for --zoo zoo.html here)",
+    )
+    return parser
+
+
+def _write(runs: Sequence[Path], zoo: bool, output: Path | None) -> Path:
+    if zoo == bool(runs):
+        raise ConfigError("nothing, or too much, was asked for: expected folders of runs, or --zoo")
+    if zoo:
+        path, page = output or Path("zoo.html"), gallery_page()
+    else:
+        path = output or (runs[0] if len(runs) == 1 else Path()) / "report.html"
+        page = report_page([read_run(run) for run in runs], _show)
+    write_text(path, page)
+    return path
+
+
+def _show(items: Iterable[Any], total: int) -> Iterable[Any]:
+    """A progress bar on standard error while kernels are drawn; none where there are few, or no terminal."""
+    console = Console(stderr=True)
+    return track(items, "drawing kernels", total, console=console, transient=True, disable=not console.is_terminal)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

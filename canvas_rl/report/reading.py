@@ -1,0 +1,210 @@
+"""A run as a report sees it: read from its folder and its store, both of which are left as they are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from canvas_rl.errors import FormatError, RunError
+from canvas_rl.evaluation.measurement import Measurement, Status
+from canvas_rl.evaluation.store import MeasurementStore
+from canvas_rl.evaluation.store_queries import Record
+from canvas_rl.files import read_json
+from canvas_rl.rewards import Reward, make_reward
+from canvas_rl.study.archive import Entry
+from canvas_rl.study.folder import RunFolder
+from canvas_rl.study.settings import SearchSettings
+
+
+class Origin(StrEnum):
+    """Where a kernel of a run came from."""
+
+    AGENT = "agent"
+    """the agent built it, and it was evaluated for this run"""
+    WARM_START = "warm start"
+    """a known operator that was evaluated before the agent began"""
+    STORE = "store"
+    """the agent built it, and the store had its measurement already"""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A kernel that a run asked for."""
+
+    kernel: str
+    """canonical hash"""
+    number: int
+    """which evaluation of the run it was, from 1"""
+    origin: Origin
+    measurement: Measurement | None
+    """what counts for this run; None where neither the store nor the run's folder has it"""
+    reward: float | None
+    """what the agent earned; None where the replaced convolution's figures are not known"""
+    graph: dict[str, Any] | None
+    """JSON of the kernel graph; None for skipped kernels, which no store hears of"""
+    history: tuple[Record, ...]
+    """all that the store knows of it, of other runs, devices and ways of evaluating too"""
+    made: datetime | None
+    """when the measurement was stored, UTC"""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was measured without failure."""
+        return self.measurement is not None and self.measurement.ok
+
+    @property
+    def status(self) -> str:
+        """Its status, or `unknown` where there is no measurement."""
+        return "unknown" if self.measurement is None else str(self.measurement.status)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a report knows of a run."""
+
+    path: Path
+    name: str
+    settings: SearchSettings
+    device: str
+    fingerprint: str
+    """of how kernels were evaluated: latencies are comparable where it and the device are the same"""
+    reference: Measurement | None
+    """the replaced convolution; None for an unfinished run of an older version"""
+    trials: tuple[Trial, ...]
+    """in the order of asking"""
+    repeats: int
+    network: Mapping[str, Any] | None
+    """latency of the whole network with the best kernel, as `best/metrics.json` has it: `speedup`, `latency_s`"""
+
+    @property
+    def best(self) -> Trial | None:
+        """The kernel with the highest reward; of equal ones the first. None if nothing was measured."""
+        earned = [trial for trial in self.trials if trial.ok and trial.reward is not None]
+        return max(earned, key=lambda trial: trial.reward or 0.0) if earned else None
+
+
+def read_run(path: str | Path) -> Run:
+    """Read a run, also one that is going on.
+
+    Raises:
+        RunError: there is no run.
+        FormatError: one of its files is damaged or of another version.
+        StoreError: its store can't be opened or read, or an entry is damaged.
+    """
+    folder = RunFolder(Path(path))
+    if not folder.is_run():
+        raise RunError(
+            f"{str(path)!r} is no run: expected a folder with config.json, as python -m canvas_rl.train writes one"
+        )
+    settings = folder.settings()
+    device, fingerprint = _measured(folder)
+    state = folder.load_state() or {"asked": []}
+    metrics = _metrics(folder)
+    try:
+        kept = _Kept.of(state, metrics)
+        hits, repeats = int(state.get("store_hits", 0)), int(state.get("repeats", 0))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(
+            f"a file of the run {str(path)!r} is damaged ({error!r}): restore it or leave the run out"
+        ) from error
+    records = _stored(folder, settings, kept.asked)
+    chosen = {name: _counting(found, fingerprint, device) for name, found in records.items()}
+    origins = _origins(kept.asked, settings, chosen, hits)
+    reward = make_reward(settings.run.reward)
+    trials = tuple(
+        _trial(number, name, kept, reward, records.get(name, []), chosen.get(name), origins[name])
+        for number, name in enumerate(kept.asked, start=1)
+    )
+    network = metrics.get("network")
+    name = folder.path.resolve().name
+    return Run(folder.path, name, settings, device, fingerprint, kept.reference, trials, repeats, network)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What the run's folder itself says of kernels."""
+
+    asked: tuple[str, ...]
+    skipped: Mapping[str, str]
+    entries: Mapping[str, Entry]
+    reference: Measurement | None
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any], metrics: Mapping[str, Any]) -> "_Kept":
+        entries = [Entry.from_json(data) for data in (*state.get("front", ()), *state.get("archive", ()))]
+        reference = state.get("reference") or metrics.get("reference")  # older versions have only the second
+        return cls(
+            tuple(map(str, state["asked"])),
+            {str(name): str(message) for name, message in state.get("skipped", {}).items()},
+            {entry.graph.hash: entry for entry in entries},
+            None if reference is None else Measurement.from_json(reference),
+        )
+
+
+def _measured(folder: RunFolder) -> tuple[str, str]:
+    """Name of the device and fingerprint of the evaluation."""
+    measured = read_json(folder.path / "config.json").get("measured")
+    if not isinstance(measured, str):
+        raise FormatError(f"config.json of the run {str(folder.path)!r} does not say what it was measured on: damaged")
+    device, _, fingerprint = measured.rpartition(", ")
+    return device, fingerprint
+
+
+def _metrics(folder: RunFolder) -> Mapping[str, Any]:
+    """What the end of the run wrote; empty before."""
+    path = folder.path / "best" / "metrics.json"
+    metrics = read_json(path) if path.exists() else {}
+    if not isinstance(metrics, dict):
+        raise FormatError(f"{str(path)!r} is damaged: restore it or delete it")
+    return metrics
+
+
+def _stored(folder: RunFolder, settings: SearchSettings, asked: Sequence[str]) -> dict[str, list[Record]]:
+    if not asked:
+        return {}
+    store = MeasurementStore(folder.store_url(settings.run.storage), read_only=True)
+    try:
+        return store.histories(asked)
+    finally:
+        store.close()
+
+
+def _counting(records: Sequence[Record], fingerprint: str, device: str) -> Record | None:
+    """The row that counts for a run: the latest conclusive one, else the latest."""
+    own = [record for record in records if (record.fingerprint, record.device) == (fingerprint, device)]
+    conclusive = [record for record in own if record.measurement.status.conclusive]
+    found = conclusive or own
+    return found[-1] if found else None
+
+
+def _origins(
+    asked: Sequence[str], settings: SearchSettings, chosen: Mapping[str, Record | None], hits: int
+) -> dict[str, Origin]:
+    """Warm starts are judged first. A run counts its store hits: they are those that were stored the earliest."""
+    found = dict.fromkeys(asked, Origin.AGENT)
+    times = [(record.created.timestamp() if record.created else 0.0, name) for name, record in chosen.items() if record]
+    found.update((name, Origin.STORE) for _, name in sorted(times)[:hits])
+    found.update((name, Origin.WARM_START) for name in asked[: len(set(settings.run.warm_start))])
+    return found
+
+
+def _trial(
+    number: int,
+    name: str,
+    kept: _Kept,
+    reward: Reward,
+    records: Sequence[Record],
+    record: Record | None,
+    origin: Origin,
+) -> Trial:
+    entry = kept.entries.get(name)
+    measurement = record.measurement if record else entry.measurement if entry else None
+    graph = records[0].graph if records else entry.graph.to_json() if entry else None
+    if measurement is None and name in kept.skipped:
+        measurement = Measurement(name, Status.SKIPPED, kept.skipped[name])
+    earned = entry.reward if entry else None
+    if earned is None and measurement is not None and kept.reference is not None:
+        earned = reward(measurement, kept.reference)
+    return Trial(name, number, origin, measurement, earned, graph, tuple(records), record.created if record else None)

@@ -1,0 +1,177 @@
+"""A run as it is read: what counts, what is known of each kernel, and that nothing is changed."""
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from canvas_rl.errors import FormatError, RunError, StoreError
+from canvas_rl.evaluation.measurement import Measurement, Status
+from canvas_rl.evaluation.store import MeasurementStore
+from canvas_rl.files import read_json, write_json
+from canvas_rl.report import read_run
+from canvas_rl.report.course import course_of
+from canvas_rl.report.reading import Origin
+from canvas_rl.rewards import make_reward
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_all_kernels_come_in_order_with_what_they_earned(finished):
+    run = read_run(finished)
+    state = read_json(finished / "state.json")
+    assert [trial.kernel for trial in run.trials] == state["asked"]
+    assert [trial.number for trial in run.trials] == list(range(1, 13))
+    assert [trial.status for trial in run.trials].count("ok") == 10
+    assert run.trials[3].status == "not_finite"
+    assert run.trials[5].status == "skipped"
+    assert run.trials[5].graph is None
+    assert run.best is not None
+    assert run.best.kernel == state["archive"][0]["kernel"]["hash"]
+    assert run.best.reward == pytest.approx(state["archive"][0]["reward"])
+    assert all(trial.history and trial.made for trial in run.trials if trial.status != "skipped")
+    assert {trial.origin for trial in run.trials} == {Origin.AGENT}
+
+
+def test_the_course_ends_where_the_search_did(finished):
+    run = read_run(finished)
+    course, state = course_of(run), read_json(finished / "state.json")
+    kernels = [trial.kernel for trial in run.trials]
+    assert kernels[course.best[-1]] == state["archive"][0]["kernel"]["hash"]
+    assert {kernels[index] for index in course.front} == {entry["kernel"]["hash"] for entry in state["front"]}
+    assert list(course.hypervolume) == sorted(course.hypervolume)
+
+
+def test_reading_changes_nothing(copied):
+    before = content(copied)
+    read_run(copied)
+    assert content(copied) == before
+
+
+def test_a_run_that_is_going_on_is_read_while_its_store_is_open(copied):
+    store = MeasurementStore(copied / "search.sqlite")
+    run = read_run(copied)
+    name, graph = run.trials[0].kernel, dict(run.trials[0].graph or {})
+    store.put(Measurement(name, Status.OK, quality=0.5, speedup=2.0), graph, run.fingerprint, run.device)
+    again = read_run(copied)
+    assert again.trials[0].measurement is not None
+    assert again.trials[0].measurement.quality == 0.5
+    assert len(again.trials[0].history) == 2
+    store.put(Measurement(name, Status.CRASHED, "by chance"), graph, run.fingerprint, run.device)
+    assert read_run(copied).trials[0].status == "ok"
+    store.put(Measurement(name, Status.OK), graph, run.fingerprint, "another device")
+    assert read_run(copied).trials[0].measurement.quality == 0.5
+    store.close()
+
+
+def test_a_store_of_its_own_url_and_what_it_had_before(make_run, tmp_path):
+    url = f"sqlite:///{tmp_path / 'shared.sqlite'}"
+    make_run(tmp_path / "first", evaluations=5, storage=url)
+    second = read_run(make_run(tmp_path / "second", evaluations=8, storage=url))
+    assert not (tmp_path / "second" / "search.sqlite").exists()
+    assert [trial.origin for trial in second.trials] == [Origin.STORE] * 5 + [Origin.AGENT] * 3
+
+
+def test_the_first_kernels_are_those_of_the_warm_start(make_run, tmp_path):
+    run = read_run(make_run(tmp_path / "run", evaluations=4, warm_start=("conv1x1", "bottleneck")))
+    assert [trial.origin for trial in run.trials] == [Origin.WARM_START] * 2 + [Origin.AGENT] * 2
+
+
+def test_without_the_convolutions_figures_the_best_kernels_keep_their_rewards(copied):
+    state = read_json(copied / "state.json")
+    del state["reference"]
+    state["front"], state["archive"] = [], state["archive"][:1]
+    write_json(copied / "state.json", state)
+    run = read_run(copied)
+    assert run.reference is None
+    known = [trial.reward for trial in run.trials if trial.reward is not None]
+    assert known == [state["archive"][0]["reward"]]
+    (copied / "best").mkdir(exist_ok=True)
+    reference = Measurement("reference", Status.OK)
+    write_json(copied / "best" / "metrics.json", {"reference": reference.to_json(), "network": None})
+    assert read_run(copied).reference == reference
+
+
+def test_rewards_are_those_of_the_runs_own_reward(copied):
+    run = read_run(copied)
+    reward = make_reward(run.settings.run.reward)
+    assert run.reference is not None
+    for trial in run.trials:
+        assert trial.measurement is not None
+        assert trial.reward == pytest.approx(reward(trial.measurement, run.reference))
+
+
+def test_a_run_without_evaluations_is_a_run(make_run, tmp_path):
+    run = read_run(make_run(tmp_path / "run", evaluations=0))
+    assert run.trials == ()
+    assert run.best is None
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(RunError, match=r"is no run: expected a folder with config\.json"):
+            read_run(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("state.json", lambda state: {"asked": None}),
+        ("state.json", lambda state: state | {"archive": [{}]}),
+        ("state.json", lambda state: state | {"reference": {"status": "no such"}}),
+        ("state.json", lambda state: state | {"store_hits": "many"}),
+        ("config.json", lambda config: {key: value for key, value in config.items() if key != "measured"}),
+        ("config.json", lambda config: config | {"format": 99}),
+    ],
+)
+def test_damaged_files_are_named(copied, name, change):
+    write_json(copied / name, change(read_json(copied / name)))
+    with pytest.raises(FormatError, match=r"damaged|can't be read|format 99"):
+        read_run(copied)
+
+
+def test_a_missing_store_is_refused_and_not_made(copied):
+    (copied / "search.sqlite").unlink()
+    with pytest.raises(StoreError, match="can't open the store"):
+        read_run(copied)
+    assert not (copied / "search.sqlite").exists()
+
+
+def test_a_database_that_is_no_store_is_refused(copied):
+    (copied / "search.sqlite").unlink()
+    sqlite3.connect(copied / "search.sqlite").close()
+    with pytest.raises(StoreError, match="is no store of canvas_rl"):
+        read_run(copied)
+
+
+def test_a_store_of_an_older_version_is_left_as_it_is(copied):
+    with sqlite3.connect(copied / "search.sqlite") as connection:
+        connection.execute("UPDATE canvas_rl_schema SET version = 1")
+    connection.close()
+    with pytest.raises(StoreError, match=r"an older version .* --resume"):
+        read_run(copied)
+    with sqlite3.connect(copied / "search.sqlite") as connection:
+        assert connection.execute("SELECT version FROM canvas_rl_schema").fetchone() == (1,)
+    connection.close()
+
+
+def test_a_store_in_a_folder_that_cannot_be_written_is_read(copied, monkeypatch):
+    asked = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and asked(path, mode))
+    assert len(read_run(copied).trials) == 12
+
+
+def test_a_run_may_be_moved(copied, tmp_path):
+    shutil.move(copied, tmp_path / "elsewhere")
+    assert len(read_run(tmp_path / "elsewhere").trials) == 12
+    assert json.loads((tmp_path / "elsewhere" / "config.json").read_text())["run"]["storage"] is None
