@@ -20,7 +20,7 @@ A run is only read, so it may still be going on."""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for input that can't be used."""
-    asked = _parser().parse_args(arguments)
+    asked = parse(arguments)
     try:
         path = _write(asked.runs, asked.zoo, asked.output)
     except CanvasError as error:
@@ -30,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line asks for; exits where it can't be understood."""
     parser = argparse.ArgumentParser(
         prog="python -m canvas_rl.report",
         description=_DESCRIPTION,
@@ -45,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE.html",
         help="the page (default: report.html in the run's folder; for several runs here; for --zoo zoo.html here)",
     )
-    return parser
+    return parser.parse_args(arguments)
 
 
 def _write(runs: Sequence[Path], zoo: bool, output: Path | None) -> Path:

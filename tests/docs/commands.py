@@ -11,6 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 from canvas_rl.export import parse as parse_export
+from canvas_rl.report.__main__ import parse as parse_report
 from canvas_rl.show import parse as parse_show
 from canvas_rl.train import parse as parse_search
 
@@ -18,7 +19,12 @@ ROOT = Path(__file__).resolve().parents[2]
 OTHERS = ("pip", "tensorboard", "cd", ".", "pre-commit", "apt")
 """Programs that are not ours: nothing is checked of them."""
 _TARGETS = frozenset(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-_PARSERS = {"canvas_rl.export": parse_export, "canvas_rl.show": parse_show, "canvas_rl.train": parse_search}
+_PARSERS = {
+    "canvas_rl.export": parse_export,
+    "canvas_rl.report": parse_report,
+    "canvas_rl.show": parse_show,
+    "canvas_rl.train": parse_search,
+}
 _ASSIGNMENT = re.compile(r"[A-Z_]+=")
 
 

@@ -14,7 +14,7 @@ from canvas_rl.space import SearchSpace
 from canvas_rl.symbolic.site import Site
 
 SITES = (Site(16, 12, 12), Site(32, 6, 6))
-PROXY = ProxyConfig(epochs=1, blocks=(1,), channels=(16,), milestones=(), train_samples=256)
+PROXY = ProxyConfig.for_dataset("digits", epochs=1, blocks=(1,), channels=(16,), milestones=(), train_samples=256)
 CONFIG = EvaluationConfig(LatencyConfig(time_cap_s=0.02), PROXY, workers=1)
 BROKEN = {Status.BUILD_FAILED, Status.RUN_FAILED, Status.WRONG_SHAPE, Status.MIXES_SAMPLES, Status.CRASHED}
 

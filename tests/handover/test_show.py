@@ -54,7 +54,7 @@ def test_a_run_is_shown_with_its_latencies(capsys):
 def test_latency_is_measured_where_a_device_is_given(capsys, monkeypatch):
     monkeypatch.setattr(LatencyConfig, "cap_s", 0.01)
     output = shown(capsys, "conv1x1", *SITES, "--device", "cpu", "--batch-size", "3", "--dtype", "bfloat16")
-    assert "bfloat16, batch 3, eager; medians" in output
+    assert "bfloat16, batch 3, eager, timed" in output
     rows = [line for line in output.splitlines() if line.rstrip().endswith(" ms")]
     assert len(rows) == 4
 
