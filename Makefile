@@ -22,7 +22,7 @@ STAMP := $(VENV)/.installed-$(TORCH)
 # A .venv made here with the other choice of torch starts over. Environments that were not made here are never cleared.
 OTHER := $(filter-out $(STAMP),$(wildcard $(VENV)/.installed-*))
 MADE := $(VENV)/.made-by-canvas_rl
-SOURCES := $(wildcard canvas_rl envs agents examples experiments tests)
+SOURCES := $(wildcard canvas_rl envs agents docs examples experiments tests)
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
