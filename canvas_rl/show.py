@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _show(known: KnownKernel, config: LatencyConfig | None, console: Console) -> None:
     for line in _heading(known):
-        console.print(line, highlight=False, soft_wrap=True)
+        _write(console, line)
     _write(console, f"\n{to_text(known.pack.graph).rstrip()}\n")
     if console.is_terminal:
         console.print(
@@ -108,7 +108,7 @@ def _show(known: KnownKernel, config: LatencyConfig | None, console: Console) ->
         notes = list(_notes(known, config, timings))
     console.print(cost_table(known, columns))
     for note in notes:
-        console.print(note, highlight=False, soft_wrap=True)
+        _write(console, note)
 
 
 def _write(console: Console, text: str) -> None:

@@ -60,11 +60,12 @@ class Rounds:
     def fastest(self, promised_noise: float) -> PairTiming:
         """The shortest latencies, which other work on the machine disturbs least.
 
-        The noise is half the difference between the ratios of every other round and of the rest.
+        The noise is half the difference between the ratios of every other round and of the rest; 1 for a single round.
         """
-        ratios = [min(self.own[part::2]) / min(self.other[part::2]) for part in range(min(2, len(self)))]
-        noise = abs(math.log(ratios[0] / ratios[-1])) / 2
-        return self._timing(min(self.own), min(self.other), noise, promised_noise)
+        if len(self) == 1:
+            return PairTiming(self.own[0], self.other[0], 1, 1.0, "too slow to be timed more than once")
+        even, odd = (min(self.own[part::2]) / min(self.other[part::2]) for part in range(2))
+        return self._timing(min(self.own), min(self.other), abs(math.log(even / odd)) / 2, promised_noise)
 
     @property
     def noise(self) -> float:

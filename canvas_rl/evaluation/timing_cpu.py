@@ -18,8 +18,8 @@ def time_on_cpu(calls: tuple[Call, Call], example: torch.Tensor, time_cap_s: flo
     """Time both calls in turn until the time is up; the fastest round of each is its latency.
 
     Other work on the machine can only slow a round down: it takes the processor away, or its caches and memory. A
-    round runs each call as often as fills a fifth of a millisecond. At least five rounds are run, for which up to five
-    times the cap is spent; one if a round alone takes longer than that.
+    round runs each call as often as fills a fifth of a millisecond. Fewer than five rounds are run only where five
+    times the cap is over before.
     """
     blocks = [_block_length(call, example) for call in calls]
     rounds = Rounds()

@@ -115,14 +115,19 @@ def first_line(error: Exception) -> str:
 
 
 def noise(tensors: Sequence[torch.Tensor], seed: int) -> Iterator[torch.Tensor]:
-    """Tensors of the same shapes: numbers anew from a normal distribution, whole numbers and masks as they are."""
+    """Tensors of the same shapes: numbers anew from a normal distribution, whole numbers in a random order.
+
+    So token ids stay valid and no row stays as it was traced. Masks stay as they are.
+    """
     generator = torch.Generator().manual_seed(seed)
     for tensor in tensors:
-        if not tensor.is_floating_point():
+        if tensor.is_floating_point():
+            yield torch.randn(tensor.shape, generator=generator).to(tensor.device, tensor.dtype)
+        elif tensor.dtype == torch.bool:
             yield tensor.clone()
-            continue
-        drawn = torch.randn(tensor.shape, generator=generator)
-        yield drawn.to(tensor.device, tensor.dtype)
+        else:
+            order = torch.randperm(tensor.numel(), generator=generator).to(tensor.device)
+            yield tensor.flatten()[order].reshape(tensor.shape)
 
 
 def _dynamic(positional: Positional, batch_size: int | None) -> Any:

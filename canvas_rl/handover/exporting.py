@@ -13,7 +13,7 @@ from canvas_rl.errors import ConfigError
 from canvas_rl.files import replaced_file, replaced_folder
 from canvas_rl.handover.capture import Positional, capture
 from canvas_rl.handover.config import FORMATS, ExportConfig
-from canvas_rl.handover.formats import OWN_FILES, WRITERS, check_libraries, write_python
+from canvas_rl.handover.formats import OWN_FILES, WRITERS, check_libraries, is_export, write_python
 from canvas_rl.handover.verify import Check, verify
 from canvas_rl.kernels import KernelPack
 from canvas_rl.placeholder import ExampleInput
@@ -54,7 +54,8 @@ def export_module(
     A copy in evaluation mode is exported, on the module's device (onnx: on the CPU). The file takes the example's
     tensors by position and gives the tensors of the module's output; the first dimension of the first tensor is the
     batch. The file is run in a fresh process that can't import canvas_rl, and moved to its place only if it gives the
-    module's outputs for normal noise. A file that is there already is replaced.
+    module's outputs for numbers drawn anew (whole numbers: the example's, in another order). A file that is there
+    already is replaced.
 
     Args:
         module: the module; it stays as it is.
@@ -138,10 +139,11 @@ def _check_path(path: Path, format: str) -> None:
 
 
 def _check_folder(path: Path) -> None:
-    """Only an export of before is replaced, never a folder with anything else in it."""
+    """Only an export of before is replaced, never a folder with anything of the user's in it."""
     if path.exists() and not path.is_dir():
         raise ConfigError(f"the output {str(path)!r} is a file: a python export is a folder, so name a new one")
-    strange = sorted({entry.name for entry in path.iterdir()} - OWN_FILES) if path.is_dir() else []
+    present = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    strange = sorted(present - OWN_FILES if is_export(path) else present)
     if strange:
         raise ConfigError(
             f"the output {str(path)!r} has other files, such as {strange[0]!r}: name a new folder for a python export"

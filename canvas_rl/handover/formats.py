@@ -20,6 +20,8 @@ from canvas_rl.symbolic.site import Site
 OWN_FILES = {"kernel.py", "weights.safetensors"}
 """What is in the folder of a python export."""
 
+_FOR_LOAD = "\n\ndef load() -> nn.Module:\n"
+
 _LOAD = '''
 
 def load() -> nn.Module:
@@ -42,6 +44,12 @@ def write_python(folder: Path, pack: KernelPack, site: Site, kernel: nn.Module) 
     write_text(folder / "kernel.py", f"{pack.torch_code}{load}\n\n{pack.comment}\n")
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in kernel.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
+
+
+def is_export(folder: Path) -> bool:
+    """Whether a folder was written by `write_python`, and not by a user who has a `kernel.py`, too."""
+    source = folder / "kernel.py"
+    return source.is_file() and _FOR_LOAD in source.read_text(encoding="utf-8", errors="replace")
 
 
 def check_libraries(format: str) -> None:

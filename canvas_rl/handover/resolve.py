@@ -67,7 +67,7 @@ def resolve_kernel(name: str, sites: Sequence[Site] = ()) -> KnownKernel:
         GraphError: the kernel does not fit a site.
         PlaceholderError: the operator makes no sense at the sites.
     """
-    if not Path(name).exists():
+    if not _exists(name):
         return _operator(name, sites)
     pack = load_kernel(name)
     folder = best_folder(name) if Path(name).is_dir() else Path(name).parent
@@ -77,6 +77,13 @@ def resolve_kernel(name: str, sites: Sequence[Site] = ()) -> KnownKernel:
         places = tuple(Place(site, ReferenceConv()) for site in pack.graph.sites or DEFAULT_SITES)
         known = KnownKernel(pack, f"from {name}", places)
     return known.at(sites) if sites else known
+
+
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except OSError:  # such as a name that is too long, or a folder that can't be searched
+        return False
 
 
 def parse_site(text: str) -> Site:

@@ -100,10 +100,16 @@ def fine_tune(
 
     Raises:
         PlaceholderError: the network has no placeholder, so there is no kernel to begin with.
-        ConfigError: there are no batches, or the network's output has no class scores.
+        ConfigError: there are no batches, they can be gone through only once, or the network's output has no class
+            scores.
         EvaluationError: the loss became infinite or not a number; the network keeps the weights that it had then.
     """
     config = config or FineTuneConfig()
+    for batches in (train, validation):
+        if iter(batches) is batches:
+            raise ConfigError(
+                "the batches can be gone through only once: expected a DataLoader or a list, not a generator"
+            )
     if not get_placeholders(network):
         raise PlaceholderError("the network has no placeholder: call auto_place and replace before fine_tune")
     with _evaluating(original):

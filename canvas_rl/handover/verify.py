@@ -86,8 +86,8 @@ def _named(calls: Sequence[tuple[torch.Tensor, ...]]) -> dict[str, torch.Tensor]
 
 
 def _difference(expected: torch.Tensor, made: torch.Tensor) -> float:
-    """Infinite where shapes differ or something is not finite."""
-    if expected.shape != made.shape or not bool(made.isfinite().all()):
+    """Infinite where shapes or number types differ or something is not finite."""
+    if (expected.shape, expected.dtype) != (made.shape, made.dtype) or not bool(made.isfinite().all()):
         return float("inf")
     if not expected.numel():
         return 0.0

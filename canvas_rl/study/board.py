@@ -24,13 +24,13 @@ class Board:
 
     Args:
         folder: where the event files go.
-        start: evaluations so far; what a run before wrote beyond them is hidden.
+        start: evaluations so far; what was written beyond them before the run was resumed is hidden.
         reference: quality of the replaced convolution, for the picture of the front.
     """
 
     def __init__(self, folder: Path, start: int = 0, reference: float | None = None) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
-        self._start = start
+        self._begun = any(Path(folder).glob("events.*"))
+        self._writer = SummaryWriter(str(folder), purge_step=start + 1)
         self._reference = reference
         self._drawn = 0
         self._table = ""
@@ -45,7 +45,7 @@ class Board:
 
         They go into the run itself; `SummaryWriter.add_hparams` would make a run beside it, named by the time.
         """
-        if self._start == 0:
+        if not self._begun:
             self._write(*start_summaries(settings))
 
     def measurement(self, measurement: Measurement, reward: float, step: int) -> None:
@@ -107,7 +107,7 @@ class Board:
         self._writer.add_image("best/picture", to_pixels(entry.graph), step, dataformats="HWC")
 
     def final(self, rows: Sequence[Row], front: Sequence[Entry], measured: Sequence[Figures], step: int) -> None:
-        """Record the end of the search; a run resumed with nothing left to do has ended before.
+        """Record the end of the search.
 
         Args:
             rows: the best kernels, the very best first.
@@ -115,8 +115,6 @@ class Board:
             measured: all kernels that have a speedup and a quality.
             step: evaluations.
         """
-        if step <= self._start:
-            return
         self._write(end_summary())
         self.scalar("final/evaluations", step, step)
         if rows and rows[0].network is not None:

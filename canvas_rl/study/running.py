@@ -167,7 +167,9 @@ class _Run:
             with stopper.listening():
                 reason = self._play(session, stopper, progress)
                 rows = self._finish(session)
-                board.final(rows, session.front.entries, session.measured, session.count)
+                if session.ended != session.count:  # else the run was resumed with nothing left to do
+                    board.final(rows, session.front.entries, session.measured, session.count)
+                    session.end()
         finally:
             board.close()
         return SearchResult(folder.path, rows, reference, reason, summary(session))

@@ -69,6 +69,7 @@ class SearchSession:
         self.archive = Archive()
         self.front = ParetoFront(parts.evaluator.reference, parts.pareto_parameters)
         self.measured: list[Figures] = []
+        self.ended = 0
         self.statuses: Counter[str] = Counter()
         self.repeats = 0
         self.on_change: Callable[[], None] = _nothing
@@ -164,8 +165,14 @@ class SearchSession:
                 "archive": [entry.to_json() for entry in self.archive.entries],
                 "front": [entry.to_json() for entry in self.front.entries],
                 "measured": self.measured,
+                "ended": self.ended,
             }
         )
+
+    def end(self) -> None:
+        """Save that the end of the run, with so many evaluations, was recorded."""
+        self.ended = self.count
+        self.save()
 
     def restore(self) -> None:
         """Go on from what the folder holds.
@@ -185,6 +192,7 @@ class SearchSession:
             self._earlier_hits, self.repeats = int(state["store_hits"]), int(state["repeats"])
             entries = [Entry.from_json(data) for data in state["archive"]]
             front = [Entry.from_json(data) for data in state["front"]]
+            self.ended = int(state.get("ended", 0))
             self.measured = [Figures(*map(float, pair)) for pair in state.get("measured", ())]  # older runs kept none
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"state.json of the run is damaged ({error!r}): start a new run") from error

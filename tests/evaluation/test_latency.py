@@ -73,6 +73,8 @@ def test_very_slow_calls_are_cut_short(clock: Clock) -> None:
     measured = measure_pair(clock.module(10.0), clock.module(1.0), (4,), LatencyConfig(time_cap_s=0.2))
     assert measured.rounds == 1
     assert measured.speedup == pytest.approx(0.1)
+    assert measured.noise == 1
+    assert "too slow" in measured.note
 
 
 def test_the_time_cap_holds(clock: Clock) -> None:

@@ -13,7 +13,7 @@ from canvas_rl.codegen import build_module
 from canvas_rl.errors import CanvasError, ConfigError, ExportError, MissingDependencyError
 from canvas_rl.export import main
 from canvas_rl.handover import ExportConfig, export_kernel, export_module, exporting, verify
-from canvas_rl.handover.capture import Positional
+from canvas_rl.handover.capture import Positional, noise
 from canvas_rl.handover.usage import usage
 from canvas_rl.placeholder import get_placeholders
 from canvas_rl.symbolic.site import Site
@@ -200,8 +200,9 @@ def test_a_file_with_another_number_of_outputs_is_refused(monkeypatch):
         verify.verify(Path("k.pt2"), positional, ExportConfig(batch_size=2))
 
 
-def test_outputs_that_are_not_finite_or_of_another_shape_differ_infinitely():
+def test_outputs_that_are_not_finite_or_of_another_kind_differ_infinitely():
     one = torch.ones(2, 3)
+    assert verify._difference(one, one.half()) == float("inf")
     assert verify._difference(one, torch.ones(2, 4)) == float("inf")
     assert verify._difference(one, torch.full((2, 3), float("nan"))) == float("inf")
     assert verify._difference(torch.tensor([0.0, 4.0]), torch.tensor([1.0, 4.0])) == 0.25
@@ -294,3 +295,19 @@ def test_bad_input_is_one_sentence(tmp_path, monkeypatch, capsys, arguments, mes
     assert message in " ".join(captured.err.replace("│", " ").split())
     assert "Traceback" not in captured.err
     assert [entry.name for entry in Path().iterdir()] == ["w.safetensors"]
+
+
+def test_whole_numbers_are_checked_in_another_order_and_masks_as_they_are():
+    ids, mask = torch.arange(40).reshape(4, 10), torch.rand(4, 10) > 0.5
+    drawn, kept = noise([ids, mask], seed=0)
+    assert not torch.equal(drawn, ids)
+    assert torch.equal(drawn.flatten().sort().values, ids.flatten())
+    assert torch.equal(kept, mask)
+
+
+def test_a_folder_with_a_kernel_of_the_users_is_not_replaced(tmp_path):
+    pack().save_torch_code(tmp_path / "kernel.py")
+    before = (tmp_path / "kernel.py").read_text()
+    with pytest.raises(ConfigError, match=r"has other files, such as 'kernel\.py'"):
+        export_kernel(pack(), SITE, tmp_path)
+    assert (tmp_path / "kernel.py").read_text() == before

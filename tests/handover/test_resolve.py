@@ -93,6 +93,7 @@ def test_a_saved_source_knows_the_sites_it_was_made_for(tmp_path):
     ("name", "error", "message"),
     [
         ("botleneck", UnknownNameError, "Did you mean 'bottleneck'"),
+        ("x" * 300, UnknownNameError, "neither a file nor a known operator"),
         ("no/such/kernel.json", UnknownNameError, "neither a file nor a known operator"),
         (".", FormatError, "neither a kernel.json nor a saved kernel"),
     ],

@@ -130,13 +130,21 @@ def test_a_network_without_placeholders_is_refused():
         fine_tune(Logits(), Logits(), images(), images())
 
 
-@pytest.mark.parametrize("train", [[], iter([])])
-def test_no_batches_are_refused(train):
+def test_no_batches_are_refused():
     original, network = networks()
     with pytest.raises(ConfigError, match="no batches to learn from"):
-        fine_tune(network, original, train, images(32))
+        fine_tune(network, original, [], images(32))
     with pytest.raises(ConfigError, match="no batches to count"):
         fine_tune(network, original, images(32), [])
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_batches_that_can_be_gone_through_only_once_are_refused(position):
+    original, network = networks()
+    data = [images(32), images(32)]
+    data[position] = iter(data[position])
+    with pytest.raises(ConfigError, match="gone through only once"):
+        fine_tune(network, original, *data)
 
 
 def test_a_loss_that_is_not_finite_ends_it():

@@ -129,14 +129,21 @@ def test_a_resumed_run_goes_on_in_the_same_curves(tmp_path, entries):
         second.counts(Counter(ok=step), 0, step, step)
     second.final([Row(entries[0])], [], [], 6)
     second.close()
-    third = Board(tmp_path, start=6)
-    third.final([Row(entries[0])], [], [], 6)
-    third.close()
     found = read(tmp_path)
     expected = [(1, 0.0), (2, 0.0), (3, 0.0), (4, 4.0), (5, 5.0), (6, 6.0)]
     assert scalars(found, "search/repeats") == expected
     assert scalars(found, "final/evaluations") == [(6, 6.0)]
     assert metadata.SESSION_START_INFO_TAG in found.PluginTagToContent("hparams")
+
+
+def test_a_run_killed_before_its_first_state_was_saved_begins_anew(tmp_path):
+    for repeats in (1, 2):
+        board = Board(tmp_path, start=0)
+        board.settings(SearchSettings())
+        for step in (1, 2):
+            board.counts(Counter(ok=step), 0, repeats, step)
+        board.close()
+    assert scalars(read(tmp_path), "search/repeats") == [(1, 2.0), (2, 2.0)]
 
 
 def test_the_pictures_of_a_board_can_be_read(tmp_path, entries):
