@@ -51,15 +51,16 @@ class MeasurementStore:
 
     Args:
         location: the path of an SQLite file, made if it does not exist, or any SQLAlchemy URL.
-        read_only: change nothing: make no file and no tables, and leave those of an older version as they are.
+        read_only: change nothing: make no file and no tables, and leave those of an older version as they are. Open it
+            anew for what a writer stores that starts later (see `make_engine`).
 
     Raises:
         StoreError: it can't be opened, or was written by a newer version (for `read_only`, by an older one, too).
     """
 
     def __init__(self, location: str | Path, read_only: bool = False) -> None:
-        self._url = parse_url(location)
-        with plain_errors(self._url, "open"):
+        self._url, self._read_only = parse_url(location), read_only
+        with plain_errors(self._url, "open", read_only):
             self._engine = make_engine(self._url, read_only)
             version = found_version(self._engine) if read_only else prepare(self._engine)
         if version != SCHEMA_VERSION:
@@ -214,7 +215,7 @@ class MeasurementStore:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with plain_errors(self._url, "read"), self._engine.connect() as connection:
+        with plain_errors(self._url, "read", self._read_only), self._engine.connect() as connection:
             yield connection
 
     def _records(self, query: Select[Any]) -> list[Record]:

@@ -15,6 +15,8 @@ from canvas_rl.errors import StoreError
 from canvas_rl.evaluation.store_schema import WRITE
 
 _BUSY_S = 60
+_SECRETS = ("password", "passfile", "sslpassword")
+_HIDDEN = "***"
 
 
 def parse_url(location: str | Path) -> URL:
@@ -40,7 +42,11 @@ def make_engine(url: URL, read_only: bool = False) -> Engine:
 
     Args:
         url: of the database.
-        read_only: the database refuses every change; an SQLite file that is missing is not made.
+        read_only: the database refuses every change. An SQLite file that nobody has open is read without locks, which
+            leaves no files beside it: what a writer that starts meanwhile stores is not seen, or spoils the reading.
+
+    Raises:
+        StoreError: an SQLite file to read is missing.
     """
     if not _is_sqlite(url):
         options = {"postgresql_readonly": True} if read_only else {}
@@ -68,19 +74,42 @@ def make_engine(url: URL, read_only: bool = False) -> Engine:
 
 
 def _without_writing(url: URL) -> URL:
-    """The URL of an SQLite file that is opened for reading alone."""
+    """The URL of an SQLite file that is opened for reading alone.
+
+    Raises:
+        StoreError: it is missing.
+    """
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         return url
     path = Path(url.database).resolve()
+    if _is_missing(path):
+        raise StoreError(
+            f"can't open the store {show_url(url)}: there is no file {str(path)!r}, so restore it or name another store"
+        )
     query = {"mode": "ro", "uri": "true"}
-    if not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
-        query["immutable"] = "1"  # reading takes files of locks beside it, unless nobody can write
+    if not any(os.path.exists(f"{path}{suffix}") for suffix in ("-wal", "-shm", "-journal")):
+        query["immutable"] = "1"  # nobody has it open; else reading, too, would leave files of locks beside it
     return url.set(database=f"file:{quote(str(path))}", query=query)
 
 
+def _is_missing(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:  # such as a folder that can't be searched, which is for SQLite to tell
+        return False
+    return False
+
+
 @contextmanager
-def plain_errors(url: URL, action: str) -> Iterator[None]:
+def plain_errors(url: URL, action: str, read_only: bool = False) -> Iterator[None]:
     """Turn the database's errors into one sentence.
+
+    Args:
+        url: of the database.
+        action: what was asked of it, a verb.
+        read_only: whether it was opened for reading alone.
 
     Raises:
         StoreError: in their place.
@@ -94,15 +123,27 @@ def plain_errors(url: URL, action: str) -> Iterator[None]:
         ) from error
     except SQLAlchemyError as error:
         cause = str(getattr(error, "orig", None) or error).splitlines()[0]
-        place = "is its folder there and writable" if _is_sqlite(url) else "is the server up and may this user write"
         raise StoreError(
-            f"can't {action} the store {show_url(url)} ({cause}): {place}, and is it a database of canvas_rl?"
+            f"can't {action} the store {show_url(url)} ({cause}): {_doubt(url, read_only)}, and is it a database of "
+            "canvas_rl?"
         ) from error
 
 
+def _doubt(url: URL, read_only: bool) -> str:
+    if _is_sqlite(url):
+        return "may it be read" if read_only else "is its folder there and writable"
+    return f"is the server up and may this user {'read' if read_only else 'write'}"
+
+
 def show_url(url: URL) -> str:
-    """A URL for a message, without its password."""
-    return repr(url.render_as_string(hide_password=True))
+    """A URL for a message, without its passwords."""
+    return repr(masked(url))
+
+
+def masked(url: URL) -> str:
+    """A URL as a text in which `***` stands for passwords and for the path of a file of them."""
+    hidden = url.update_query_dict({name: _HIDDEN for name in url.query if name.lower() in _SECRETS})
+    return hidden.render_as_string(hide_password=True).replace(quote(_HIDDEN), _HIDDEN)
 
 
 def _is_sqlite(url: URL) -> bool:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,12 +54,30 @@ def _write(runs: Sequence[Path], zoo: bool, output: Path | None) -> Path:
     if zoo == bool(runs):
         raise ConfigError("nothing, or too much, was asked for: expected folders of runs, or --zoo")
     if zoo:
-        path, page = output or Path("zoo.html"), gallery_page()
+        path = output or Path("zoo.html")
+        _check_output(path)
+        page = gallery_page()
     else:
         path = output or (runs[0] if len(runs) == 1 else Path()) / "report.html"
-        page = report_page([read_run(run) for run in runs], _show)
+        found = [read_run(run) for run in runs]  # first: a folder that is no run is no place for a page either
+        _check_output(path)
+        page = report_page(found, _show)
     write_text(path, page)
     return path
+
+
+def _check_output(path: Path) -> None:
+    """Refuse a place that can't be written before kernels are drawn, which takes minutes."""
+    try:
+        with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", dir=path.parent):
+            reason = "it is a folder" if path.is_dir() else None
+    except OSError as error:
+        reason = error.strerror
+    if reason:
+        raise ConfigError(
+            f"the page {str(path)!r} can't be written ({reason}): name a file in a folder that exists and is writable "
+            "with --output"
+        )
 
 
 def _show(items: Iterable[Any], total: int) -> Iterable[Any]:

@@ -3,7 +3,7 @@
 import shlex
 from typing import Any
 
-from canvas_rl.evaluation.store_engine import parse_url
+from canvas_rl.evaluation.store_engine import masked, parse_url
 from canvas_rl.study.settings import SearchSettings
 
 _NEVER = ("run_dir", "resume", "agent", "seed", "evaluations")
@@ -13,13 +13,13 @@ _NEVER = ("run_dir", "resume", "agent", "seed", "evaluations")
 def repeat_command(settings: SearchSettings) -> str:
     """The command line of a search with these settings; those that are the defaults are left out.
 
-    The password of a store is replaced by `***`.
+    The passwords of a store are replaced by `***`.
     """
     values, defaults = settings.flat(), SearchSettings().flat()
     words = ["python", "-m", "canvas_rl.train", "--agent", values["agent"]]
     words += ["--evaluations", str(values["evaluations"]), "--seed", str(values["seed"])]
     if values["storage"] is not None:
-        values["storage"] = parse_url(values["storage"]).render_as_string(hide_password=True)
+        values["storage"] = masked(parse_url(values["storage"]))
     for name, value in values.items():
         if name not in _NEVER and value != defaults[name]:
             words += _words(name.replace("_", "-"), value)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 
 from canvas_rl.config import SearchOptions
-from canvas_rl.evaluation.store_engine import parse_url
+from canvas_rl.evaluation.store_engine import masked, parse_url
 from canvas_rl.report.reading import Run
 from canvas_rl.report.wording import duration, times
 from canvas_rl.study.settings import default_space
@@ -50,9 +50,7 @@ def agent_facts(run: Run) -> Facts:
         found.append(("Warm start", ", ".join(settings.warm_start)))
     if settings.skip_slower is not None:
         found.append(("Skipped if slower than", times(settings.skip_slower)))
-    store = "in the run's folder"
-    if settings.storage is not None:
-        store = parse_url(settings.storage).render_as_string(hide_password=True)
+    store = "in the run's folder" if settings.storage is None else masked(parse_url(settings.storage))
     return [*found, ("Store", store)]
 
 

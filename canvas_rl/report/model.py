@@ -17,7 +17,7 @@ def page_model(runs: Sequence[Run], courses: Sequence[Course]) -> dict[str, Any]
 
     `kernels` lists the hashes; the details of number i are item i % `block` of packed block i // `block`. Each run has
     `columns`, lists with one value for each evaluation: `kernel`, `status`, `origin` and `families` are indices into
-    the lists of that name.
+    the lists of that name; `seconds` counts from the run's first measurement, null for those the store had before.
     """
     kernels = {kernel: index for index, kernel in enumerate(kernels_of(runs))}
     statuses = list(dict.fromkeys(trial.status for run in runs for trial in run.trials))
@@ -48,7 +48,7 @@ def _run(run: Run, course: Course, tables: dict[str, dict[str, int]]) -> dict[st
 
 
 def _columns(trials: Sequence[Trial], course: Course, tables: dict[str, dict[str, int]]) -> dict[str, list[Any]]:
-    begun = min((trial.made for trial in trials if trial.made and trial.origin is not Origin.STORE), default=None)
+    begun = min((trial.made_here for trial in trials if trial.made_here), default=None)
     figures = [_figures(trial.measurement) for trial in trials]
 
     def column(value: Callable[[Trial], Any]) -> list[Any]:
@@ -61,7 +61,7 @@ def _columns(trials: Sequence[Trial], course: Course, tables: dict[str, dict[str
         "families": column(lambda trial: [tables["families"][name] for name in _families(trial)]),
         "reward": column(lambda trial: short(trial.reward) if trial.ok else None),
         "seconds": column(
-            lambda trial: round((trial.made - begun).total_seconds(), 1) if trial.made and begun else None
+            lambda trial: round((trial.made_here - begun).total_seconds(), 1) if trial.made_here and begun else None
         ),
         "best": list(course.best),
         "hypervolume": [short(volume) for volume in course.hypervolume],

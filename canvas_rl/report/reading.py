@@ -48,11 +48,18 @@ class Trial:
     """all that the store knows of it, of other runs, devices and ways of evaluating too"""
     made: datetime | None
     """when the measurement was stored, UTC"""
+    stored_before: bool
+    """whether the store had its measurement already, be it a warm start or not: `made` is then no time of the run"""
 
     @property
     def ok(self) -> bool:
         """Whether it was measured without failure."""
         return self.measurement is not None and self.measurement.ok
+
+    @property
+    def made_here(self) -> datetime | None:
+        """When it was measured for the run; None where the store had it before, or there is no measurement."""
+        return None if self.stored_before else self.made
 
     @property
     def status(self) -> str:
@@ -111,10 +118,11 @@ def read_run(path: str | Path) -> Run:
         ) from error
     records = _stored(folder, settings, kept.asked)
     chosen = {name: _counting(found, fingerprint, device) for name, found in records.items()}
-    origins = _origins(kept.asked, settings, chosen, hits)
+    before = _stored_before(chosen, hits)
+    warm = frozenset(kept.asked[: len(set(settings.run.warm_start))])
     reward = make_reward(settings.run.reward)
     trials = tuple(
-        _trial(number, name, kept, reward, records.get(name, []), chosen.get(name), origins[name])
+        _trial(number, name, kept, reward, records.get(name, []), chosen.get(name), name in warm, name in before)
         for number, name in enumerate(kept.asked, start=1)
     )
     network = metrics.get("network")
@@ -179,15 +187,10 @@ def _counting(records: Sequence[Record], fingerprint: str, device: str) -> Recor
     return found[-1] if found else None
 
 
-def _origins(
-    asked: Sequence[str], settings: SearchSettings, chosen: Mapping[str, Record | None], hits: int
-) -> dict[str, Origin]:
-    """Warm starts are judged first. A run counts its store hits: they are those that were stored the earliest."""
-    found = dict.fromkeys(asked, Origin.AGENT)
+def _stored_before(chosen: Mapping[str, Record | None], hits: int) -> frozenset[str]:
+    """A run counts its store hits: they are those that were stored the earliest."""
     times = [(record.created.timestamp() if record.created else 0.0, name) for name, record in chosen.items() if record]
-    found.update((name, Origin.STORE) for _, name in sorted(times)[:hits])
-    found.update((name, Origin.WARM_START) for name in asked[: len(set(settings.run.warm_start))])
-    return found
+    return frozenset(name for _, name in sorted(times)[:hits])
 
 
 def _trial(
@@ -197,7 +200,8 @@ def _trial(
     reward: Reward,
     records: Sequence[Record],
     record: Record | None,
-    origin: Origin,
+    warm: bool,
+    stored_before: bool,
 ) -> Trial:
     entry = kept.entries.get(name)
     measurement = record.measurement if record else entry.measurement if entry else None
@@ -207,4 +211,6 @@ def _trial(
     earned = entry.reward if entry else None
     if earned is None and measurement is not None and kept.reference is not None:
         earned = reward(measurement, kept.reference)
-    return Trial(name, number, origin, measurement, earned, graph, tuple(records), record.created if record else None)
+    origin = Origin.WARM_START if warm else Origin.STORE if stored_before else Origin.AGENT
+    made = record.created if record else None
+    return Trial(name, number, origin, measurement, earned, graph, tuple(records), made, stored_before)

@@ -7,7 +7,7 @@ from statistics import median
 
 from canvas_rl.evaluation.measurement import Status
 from canvas_rl.report.course import Course
-from canvas_rl.report.reading import Origin, Run, Trial
+from canvas_rl.report.reading import Run, Trial
 
 _NO_FAILURES = (str(Status.OK), str(Status.SKIPPED))
 
@@ -38,7 +38,7 @@ class RunSummary:
     @property
     def store_hits(self) -> int:
         """Kernels whose measurement was in the store before."""
-        return sum(trial.origin is Origin.STORE for trial in self.run.trials)
+        return sum(trial.stored_before for trial in self.run.trials)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class StatusSummary:
 def summarise(run: Run, course: Course) -> RunSummary:
     """A run in a line."""
     counts = Counter(trial.status for trial in run.trials)
-    times = [trial.made for trial in run.trials if trial.made and trial.origin is not Origin.STORE]
+    times = [trial.made_here for trial in run.trials if trial.made_here]
     seconds = (max(times) - min(times)).total_seconds() if len(times) > 1 else None
     known = run.reference is not None or not run.settings.run.pareto_parameters
     volume = course.hypervolume[-1] if course.hypervolume and known else None

@@ -92,8 +92,17 @@ class RunFolder:
             tidy(folder)
 
     def is_run(self) -> bool:
-        """Whether the folder holds a run already."""
-        return (self.path / _CONFIG).exists()
+        """Whether the folder holds a run already.
+
+        Raises:
+            RunError: the folder can't be searched, or its name is too long.
+        """
+        try:
+            return (self.path / _CONFIG).exists()
+        except OSError as error:
+            raise RunError(
+                f"{str(self.path)!r} can't be read ({error.strerror}): expected the folder of a run"
+            ) from error
 
     def settings(self) -> SearchSettings:
         """The settings that the run was started with.

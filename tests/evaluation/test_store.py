@@ -282,6 +282,14 @@ def test_password_is_not_shown() -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["password", "passfile", "sslpassword"])
+def test_passwords_among_a_urls_options_are_not_shown(name: str) -> None:
+    with pytest.raises(StoreError) as caught:
+        MeasurementStore(f"nosuchdatabase://user:secret@host/x?{name}=secret&application_name=mine")
+    assert f"user:***@host/x?application_name=mine&{name}=***" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     path = tmp_path / "text.sqlite"
     path.write_text("hello " * 1000)
@@ -323,6 +331,22 @@ def test_a_reader_sees_what_is_stored_and_changes_nothing(store, location):
 
 def test_a_reader_makes_no_file(tmp_path):
     for location in (tmp_path / "none.sqlite", f"sqlite:///{tmp_path / 'none.sqlite'}"):
-        with pytest.raises(StoreError, match="can't open"):
+        with pytest.raises(StoreError, match=re.escape(f"there is no file {str(tmp_path / 'none.sqlite')!r}")):
             MeasurementStore(location, read_only=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_of_an_unreachable_server_is_asked_whether_it_may_read() -> None:
+    with pytest.raises(StoreError, match="is the server up and may this user read, and"):
+        MeasurementStore("postgresql://host.invalid/x", read_only=True)
+
+
+def test_a_file_that_nobody_has_open_is_read_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    writer = MeasurementStore(path)
+    writer.put(MEASUREMENT, {}, "f", "cpu")
+    writer.close()
+    reader = MeasurementStore(path, read_only=True)
+    assert reader.get("k1", "f", "cpu") == MEASUREMENT
+    reader.close()
+    assert list(tmp_path.iterdir()) == [path]

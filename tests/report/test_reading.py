@@ -15,7 +15,9 @@ from canvas_rl.evaluation.store import MeasurementStore
 from canvas_rl.files import read_json, write_json
 from canvas_rl.report import read_run
 from canvas_rl.report.course import course_of
+from canvas_rl.report.model import page_model
 from canvas_rl.report.reading import Origin
+from canvas_rl.report.summary import summarise
 from canvas_rl.rewards import make_reward
 
 
@@ -52,10 +54,12 @@ def test_the_course_ends_where_the_search_did(finished):
     assert list(course.hypervolume) == sorted(course.hypervolume)
 
 
-def test_reading_changes_nothing(copied):
-    before = content(copied)
-    read_run(copied)
-    assert content(copied) == before
+def test_reading_changes_nothing(make_run, tmp_path):
+    folder = make_run(tmp_path / "never read before", evaluations=2)
+    before = content(folder)
+    assert "search.sqlite" in before
+    read_run(folder)
+    assert content(folder) == before
 
 
 def test_a_run_that_is_going_on_is_read_while_its_store_is_open(copied):
@@ -85,6 +89,27 @@ def test_a_store_of_its_own_url_and_what_it_had_before(make_run, tmp_path):
 def test_the_first_kernels_are_those_of_the_warm_start(make_run, tmp_path):
     run = read_run(make_run(tmp_path / "run", evaluations=4, warm_start=("conv1x1", "bottleneck")))
     assert [trial.origin for trial in run.trials] == [Origin.WARM_START] * 2 + [Origin.AGENT] * 2
+
+
+def test_times_are_those_of_the_run_not_of_the_store_before_it(make_run, tmp_path):
+    url = f"sqlite:///{tmp_path / 'shared.sqlite'}"
+    names = ("conv1x1", "bottleneck")
+    make_run(tmp_path / "first", evaluations=3, storage=url, warm_start=names)
+    with sqlite3.connect(tmp_path / "shared.sqlite") as connection:
+        connection.execute("UPDATE measurements SET created = datetime(created, '-7 days')")
+    connection.close()
+    run = read_run(make_run(tmp_path / "second", evaluations=6, storage=url, warm_start=names))
+    origins = [Origin.WARM_START] * 2 + [Origin.STORE] + [Origin.AGENT] * 3
+    assert [trial.origin for trial in run.trials] == origins
+    assert [trial.stored_before for trial in run.trials] == [True] * 3 + [False] * 3
+    course = course_of(run)
+    seconds = page_model([run], [course])["runs"][0]["columns"]["seconds"]
+    assert seconds[:3] == [None] * 3
+    assert all(0 <= value < 3600 for value in seconds[3:])
+    summary = summarise(run, course)
+    assert summary.store_hits == 3
+    assert summary.seconds is not None
+    assert summary.seconds < 3600
 
 
 def test_without_the_convolutions_figures_the_best_kernels_keep_their_rewards(copied):
@@ -117,6 +142,11 @@ def test_a_run_without_evaluations_is_a_run(make_run, tmp_path):
     assert run.best is None
 
 
+def test_a_name_that_is_too_long_is_refused():
+    with pytest.raises(RunError, match=r"can't be read .*: expected the folder of a run"):
+        read_run("x" * 300)
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(RunError, match=r"is no run: expected a folder with config\.json"):
@@ -142,7 +172,7 @@ def test_damaged_files_are_named(copied, name, change):
 
 def test_a_missing_store_is_refused_and_not_made(copied):
     (copied / "search.sqlite").unlink()
-    with pytest.raises(StoreError, match="can't open the store"):
+    with pytest.raises(StoreError, match=r"can't open the store .*there is no file '/.*/copied/search.sqlite'"):
         read_run(copied)
     assert not (copied / "search.sqlite").exists()
 

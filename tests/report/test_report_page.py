@@ -159,6 +159,13 @@ def test_the_command_hides_a_password():
     assert "me:***@host/database" in repeat_command(settings)
 
 
+def test_no_password_of_a_store_is_on_the_page(run):
+    settings = SearchSettings.of(storage="postgresql://host/database?user=me&password=secret&sslpassword=secret")
+    page = text_of(report_page([replace(run, settings=settings)]))
+    assert "secret" not in page
+    assert page.count("password=***") == 4  # in the command and in the table
+
+
 def test_packed_data_is_json_that_browsers_read():
     text = packed_json({"a": [float("nan"), float("inf"), 1.5], "b": "<é>"})
     assert json.loads(gzip.decompress(base64.b64decode(text))) == {"a": [None, None, 1.5], "b": "<é>"}
@@ -199,10 +206,15 @@ def test_the_command_line_writes_beside_the_run_or_where_it_is_told(copied, tmp_
         ([], "expected folders of runs, or --zoo"),
         (["{run}", "--zoo"], "expected folders of runs, or --zoo"),
         (["{run}/nowhere"], "is no run"),
-        (["{run}", "--output", "{run}/nowhere/report.html"], "can't be written"),
+        (["x" * 300], "can't be read"),
+        (["{run}", "--output", "{run}/nowhere/report.html"], "that exists and is writable with --output"),
+        (["{run}", "--output", "{run}"], "(it is a folder)"),
+        (["--zoo", "--output", "{run}/nowhere/zoo.html"], "that exists and is writable with --output"),
     ],
 )
-def test_the_command_line_refuses_in_one_sentence(finished, capsys, arguments, message):
+def test_the_command_line_refuses_in_one_sentence_before_it_draws(finished, capsys, monkeypatch, arguments, message):
+    for name in ("report_page", "gallery_page"):
+        monkeypatch.setattr(f"canvas_rl.report.__main__.{name}", lambda *_: pytest.fail("drawn"))
     assert main([argument.format(run=finished) for argument in arguments]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ")

@@ -99,7 +99,7 @@ function story(evaluation) {
   }[origin];
   const parts = [make("b", {}, name), `: evaluation ${grouped(at + 1)} of ${grouped(columns.kernel.length)}, ${how}`];
   const seconds = columns.seconds[at];
-  if (!missing(seconds) && origin !== "store") parts.push(`, ${duration(seconds)} after the first measurement`);
+  if (!missing(seconds)) parts.push(`, ${duration(seconds)} after the first measurement`);
   return make("li", {}, ...parts, ". ", ...standing(evaluation));
 }
 
