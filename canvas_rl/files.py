@@ -5,12 +5,15 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from canvas_rl.errors import FormatError, RunError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _UNFINISHED = re.compile(r"\.(.+)\.[a-z0-9_]{8}(\.old)?")
 
@@ -35,6 +38,14 @@ def write_text(path: Path, text: str) -> None:
             raise
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, "Tensor"]) -> None:
+    """Write tensors as safetensors, readable for all as text files are; not atomic: the folder around it is."""
+    from safetensors.torch import save_file
+
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    os.chmod(path, 0o644)
 
 
 def write_json(path: Path, data: Any) -> None:

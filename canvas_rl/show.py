@@ -119,7 +119,7 @@ def _write(console: Console, text: str) -> None:
 def _heading(known: KnownKernel) -> Iterator[str]:
     graph, measurement = known.pack.graph, known.measurement
     weighted = sum(node.primitive.weighted for node in graph.nodes)
-    yield f"{known.pack.name}, {known.origin}: {graph.primitive_count} primitives, {weighted} with weights"
+    yield f"{known.pack.name}, {known.origin}: {graph.length}, {weighted} with weights"
     if measurement is not None and measurement.quality is not None and measurement.speedup is not None:
         device = measurement.environment.get("device", "an unknown device")
         yield f"In its run: quality {measurement.quality:.3f}, {measurement.speedup:.2f}x (geometric mean) on {device}"

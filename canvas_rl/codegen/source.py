@@ -28,7 +28,7 @@ def generate_source(graph: KernelGraph) -> str:
     where = "[N, " + ", ".join(arguments).upper() + "]"
     lines = [
         f"class {graph.name}(nn.Module):",
-        f'    """A kernel of {graph.primitive_count} primitives; input and output are {where}."""',
+        f'    """A kernel of {graph.length}; input and output are {where}."""',
         "",
         f"    def __init__(self, {', '.join(f'{name}: int' for name in arguments)}) -> None:",
         "        super().__init__()",

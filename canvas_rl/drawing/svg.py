@@ -57,7 +57,7 @@ def _draw(root: ElementTree.Element, box: Box) -> None:
 
 def _title(graph: KernelGraph) -> str:
     listed = ", ".join(node.primitive.describe() for node in graph.nodes[1:-1])
-    return f"Kernel {graph.hash[:8]}, {graph.primitive_count} primitives: {listed}"
+    return f"Kernel {graph.hash[:8]}, {graph.length}: {listed}"
 
 
 def _colour(attribute: str, name: str) -> dict[str, str]:

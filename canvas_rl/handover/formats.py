@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from canvas_rl.errors import ExportError, MissingDependencyError
-from canvas_rl.files import write_text
+from canvas_rl.files import write_tensors, write_text
 from canvas_rl.handover.capture import Captured, first_line
 from canvas_rl.kernels import KernelPack
 from canvas_rl.symbolic.site import Site
@@ -42,8 +41,7 @@ def write_python(folder: Path, pack: KernelPack, site: Site, kernel: nn.Module) 
     dtype = next((tensor.dtype for tensor in kernel.parameters()), torch.float32)
     load = _LOAD.format(shape=shape, name=pack.name, sizes=", ".join(map(str, site.shape)), dtype=dtype)
     write_text(folder / "kernel.py", f"{pack.torch_code}{load}\n\n{pack.comment}\n")
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in kernel.state_dict().items()}
-    save_file(weights, folder / "weights.safetensors")
+    write_tensors(folder / "weights.safetensors", kernel.state_dict())
 
 
 def is_export(folder: Path) -> bool:

@@ -1,5 +1,6 @@
 """What a person names on the command line, turned into a kernel and what is known of it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,14 +88,14 @@ def _exists(name: str) -> bool:
 
 
 def parse_site(text: str) -> Site:
-    """A site written as its sizes: `64,56,56` (C, H, W), `16,128` (C, H) or `64` (C).
+    """A site written as its sizes: `64,56,56` (C, H, W), `16,128` (C, H) or `64` (C), or as tables have it: `64@56x56`.
 
     Raises:
         ConfigError: it is written otherwise.
         PlaceholderError: a size is out of range.
     """
     try:
-        sizes = tuple(int(part) for part in text.split(","))
+        sizes = tuple(int(part) for part in re.split("[@x]" if "@" in text else ",", text))
     except ValueError:
         sizes = ()
     if not 1 <= len(sizes) <= 3:

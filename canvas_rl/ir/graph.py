@@ -53,6 +53,11 @@ class KernelGraph:
         return len(self.nodes[0].shape.second.present())
 
     @property
+    def length(self) -> str:
+        """How many primitives it has, in words: "1 primitive", "2 primitives"."""
+        return f"{self.primitive_count} primitive{'s' * (self.primitive_count != 1)}"
+
+    @property
     def primitive_count(self) -> int:
         """Primitives without Input and Output."""
         return len(self.nodes) - 2

@@ -54,7 +54,7 @@ class KernelPack:
     def detail(self) -> str:
         """One line about its structure."""
         listed = ", ".join(node.primitive.describe() for node in self.graph.nodes[1:-1])
-        return f"{self.name}: {self.graph.primitive_count} primitives: {listed}"
+        return f"{self.name}: {self.graph.length}: {listed}"
 
     def save_torch_code(self, path: str | Path) -> None:
         """Write the source, with the graph's JSON in a comment at its end, so that `load` can read it back.
@@ -93,7 +93,7 @@ class KernelPack:
         return hash(self.graph.hash)
 
     def __repr__(self) -> str:
-        return f"KernelPack({self.name}, {self.graph.primitive_count} primitives)"
+        return f"KernelPack({self.name}, {self.graph.length})"
 
 
 def load_kernel(path: str | Path) -> KernelPack:

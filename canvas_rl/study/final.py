@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from canvas_rl.codegen import module_class
@@ -15,7 +14,7 @@ from canvas_rl.evaluation.data import describe_dataset
 from canvas_rl.evaluation.evaluator import FinalResult, KernelEvaluator
 from canvas_rl.evaluation.latency import LatencyConfig, network_latency
 from canvas_rl.evaluation.measurement import Measurement
-from canvas_rl.files import write_json
+from canvas_rl.files import write_json, write_tensors
 from canvas_rl.ir import KernelGraph
 from canvas_rl.kernels import KernelPack
 from canvas_rl.placeholder import replace
@@ -77,8 +76,7 @@ def write_best(folder: Path, row: Row, final: FinalResult, evaluator: KernelEval
         evaluator: that measured it.
     """
     write_kernel(folder, row.entry.graph)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in final.network.state_dict().items()}
-    save_file(weights, folder / "weights.safetensors")
+    write_tensors(folder / "weights.safetensors", final.network.state_dict())
     write_json(folder / "metrics.json", metrics(row, final, evaluator.reference, evaluator))
 
 

@@ -90,7 +90,10 @@ def make_space(settings: SearchSettings, target: Target, config: EvaluationConfi
     proxies = [site for site in proxy_sites(config.proxy) if site not in target.sites] if config.proxy else []
     references = (*target.references, *[None] * len(proxies))
     space = SearchSpace((*target.sites, *proxies), settings.space, references)
-    logger.info("search space: %d actions; sites %s", len(space.actions), ", ".join(map(str, space.sites)))
+    network, proxy = (", ".join(map(str, sites)) or "none" for sites in (target.sites, proxies))
+    logger.info(
+        "search space: %d actions; sites %s; those of quality's small network: %s", len(space.actions), network, proxy
+    )
     return space
 
 

@@ -1,6 +1,7 @@
 """What TensorBoard shows of a run, read back from its event files."""
 
 import io
+import time
 from collections import Counter
 
 import numpy as np
@@ -123,6 +124,7 @@ def test_a_resumed_run_goes_on_in_the_same_curves(tmp_path, entries):
     for step in range(1, 6):
         first.counts(Counter(ok=step), 0, 0, step)  # killed when only three were saved
     first.close()
+    time.sleep(1.1)  # event files are read in the order of their names, which have the second in them
     second = Board(tmp_path, start=3)
     second.settings(SearchSettings())
     for step in range(4, 7):
@@ -143,6 +145,7 @@ def test_a_run_killed_before_its_first_state_was_saved_begins_anew(tmp_path):
         for step in (1, 2):
             board.counts(Counter(ok=step), 0, repeats, step)
         board.close()
+        time.sleep(1.1)  # as above
     assert scalars(read(tmp_path), "search/repeats") == [(1, 2.0), (2, 2.0)]
 
 
