@@ -19,6 +19,7 @@ from canvas_rl.evaluation.store_queries import (
     Constraints,
     Record,
     best_records,
+    counting_row,
     make_frame,
     make_record,
     records,
@@ -93,8 +94,11 @@ class MeasurementStore:
                 query = query.where(columns.kernel.in_(kernels[start : start + _CHUNK]))
                 for kernel, status, text in connection.execute(where_made(query, fingerprint, device)):
                     rows.setdefault(kernel, []).append((status, text))
-        counting = {kernel: _counting(rows.get(kernel, []), believed_after) for kernel in kernels}
-        return {kernel: self._decode(kernel, text) for kernel, text in counting.items() if text is not None}
+        counting = {
+            kernel: counting_row(rows.get(kernel, []), lambda entry: entry[0] not in INCONCLUSIVE, believed_after)
+            for kernel in kernels
+        }
+        return {kernel: self._decode(kernel, entry[1]) for kernel, entry in counting.items() if entry is not None}
 
     def timed(self, fingerprint: str, device: str) -> dict[str, int]:
         """The kernels that were timed without failure: hash, and number of the first such row, in order of storing.
@@ -244,14 +248,6 @@ def _unusable(url: str, version: int) -> str:
         f"the store {url} was written by {age} version of canvas_rl (schema {version}, this one has {SCHEMA_VERSION}): "
         f"{way}"
     )
-
-
-def _counting(entries: list[tuple[str, str]], believed_after: int) -> str | None:
-    """Of one kernel's rows (status, measurement), in order, the measurement that counts."""
-    conclusive = [text for status, text in entries if status not in INCONCLUSIVE]
-    if conclusive:
-        return conclusive[-1]
-    return entries[-1][1] if len(entries) >= max(1, believed_after) else None
 
 
 def _add_graph(connection: Connection, kernel: str, graph: str) -> None:

@@ -2,10 +2,10 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import ColumnElement, Row, Select, func, select
 
@@ -23,6 +23,20 @@ COLUMNS = tuple(column for column in MEASUREMENTS.c if column.name != "measureme
 
 _DTYPES = {int: "Int64", float: "float64", str: "str", datetime: "datetime64[us]"}
 INCONCLUSIVE = tuple(str(status) for status in Status if not status.conclusive)
+
+Item = TypeVar("Item")
+
+
+def counting_row(rows: Sequence[Item], conclusive: Callable[[Item], bool], believed_after: int = 1) -> Item | None:
+    """Of a kernel's rows, in the order of storing, the one that counts: the latest conclusive one, else the latest.
+
+    Args:
+        rows: of one kernel, fingerprint and device.
+        conclusive: whether a row's status is.
+        believed_after: how many rows there must be before an inconclusive one counts.
+    """
+    found = [row for row in rows if conclusive(row)] or (rows if len(rows) >= believed_after else [])
+    return found[-1] if found else None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from canvas_rl.errors import ConfigError, EvaluationError, PlaceholderError
 from canvas_rl.models.outputs import main_tensor
 from canvas_rl.placeholder import get_placeholders
-from canvas_rl.placeholder.dry_run import call_arguments
+from canvas_rl.placeholder.dry_run import call_arguments, evaluating
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def fine_tune(
             )
     if not get_placeholders(network):
         raise PlaceholderError("the network has no placeholder: call auto_place and replace before fine_tune")
-    with _evaluating(original):
+    with evaluating(original):
         before, replaced = accuracy(original, validation), accuracy(network, validation)
         logger.info("accuracy %.1f%% before, %.1f%% replaced", 100 * before, 100 * replaced)
         curve: list[float] = []
@@ -241,15 +241,3 @@ def _only(network: nn.Module, weights: list[nn.Parameter]) -> Iterator[list[nn.P
     finally:
         for weight in frozen:
             weight.requires_grad_(True)
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and each module's own mode afterwards."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -17,23 +17,34 @@ ExampleInput = torch.Tensor | tuple[Any, ...] | list[Any] | dict[str, Any]
 
 
 @contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and each module's own mode afterwards.
+
+    Modes are set one module at a time, because `eval()` is overridden in some models and does more.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    for module, _ in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
     """Run what is inside in evaluation mode without gradients, then put the model back as it was.
 
     Modes, buffers (BatchNorm statistics and the like) and the random generators of torch, Python and NumPy are
-    restored. Modes are set one module at a time, because `eval()` is overridden in some models and does more.
+    restored.
     """
-    modes = [(module, module.training) for module in model.modules()]
     buffers = _saved_buffers(model)
     states = random.getstate(), np.random.get_state()  # noqa: NPY002 - a model may draw from the global one
-    with torch.random.fork_rng(_cuda_devices(model)), torch.no_grad():
-        for module, _ in modes:
-            module.training = False
+    with torch.random.fork_rng(_cuda_devices(model)), torch.no_grad(), evaluating(model):
         try:
             yield
         finally:
-            for module, training in modes:
-                module.training = training
             for module, name, buffer, saved in buffers:
                 buffer.copy_(saved)
                 module._buffers[name] = buffer

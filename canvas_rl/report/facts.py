@@ -1,13 +1,12 @@
 """What was searched, on what and with which budget, as pairs of a name and a text."""
 
 from collections.abc import Iterable
-from dataclasses import fields
 
 from canvas_rl.config import SearchOptions
 from canvas_rl.evaluation.store_engine import masked, parse_url
 from canvas_rl.report.reading import Run
 from canvas_rl.report.wording import duration, times
-from canvas_rl.study.settings import default_space
+from canvas_rl.study.settings import unusual_options
 
 Facts = list[tuple[str, str]]
 
@@ -73,10 +72,8 @@ def sites(run: Run) -> list[str]:
 
 def _changed(space: SearchOptions) -> list[str]:
     """Options that are not those of a search by default, but for those that have a line of their own."""
-    default = default_space()
     own = {*_BUDGETS, "num_primitive_range"}
-    names = [item.name for item in fields(space) if item.name not in own]
-    return [f"{name}={getattr(space, name)}" for name in names if getattr(space, name) != getattr(default, name)]
+    return [f"{name}={value}" for name, value in unusual_options(space).items() if name not in own]
 
 
 def _range(values: Iterable[str]) -> str:

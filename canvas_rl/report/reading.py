@@ -10,7 +10,7 @@ from typing import Any
 from canvas_rl.errors import FormatError, RunError
 from canvas_rl.evaluation.measurement import Measurement, Status
 from canvas_rl.evaluation.store import MeasurementStore
-from canvas_rl.evaluation.store_queries import Record
+from canvas_rl.evaluation.store_queries import Record, counting_row
 from canvas_rl.files import read_json
 from canvas_rl.rewards import Reward, make_reward
 from canvas_rl.study.archive import Entry
@@ -182,9 +182,7 @@ def _stored(folder: RunFolder, settings: SearchSettings, asked: Sequence[str]) -
 def _counting(records: Sequence[Record], fingerprint: str, device: str) -> Record | None:
     """The row that counts for a run: the latest conclusive one, else the latest."""
     own = [record for record in records if (record.fingerprint, record.device) == (fingerprint, device)]
-    conclusive = [record for record in own if record.measurement.status.conclusive]
-    found = conclusive or own
-    return found[-1] if found else None
+    return counting_row(own, lambda record: record.measurement.status.conclusive)
 
 
 def _stored_before(chosen: Mapping[str, Record | None], hits: int) -> frozenset[str]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from canvas_rl.evaluation.measurement import Measurement
 from canvas_rl.study.archive import Entry
+from canvas_rl.study.axes import Figures
 
 Item = TypeVar("Item")
 Objectives = tuple[float, ...]
@@ -27,9 +28,10 @@ def objectives_of(measurement: Measurement, reference: Measurement, parameters: 
         reference: the replaced convolution's.
         parameters: whether parameters count.
     """
-    if not measurement.ok or not measurement.speedup or measurement.quality is None:
+    figures = Figures.of(measurement)
+    if figures is None:
         return None
-    objectives = (math.log(measurement.speedup), measurement.quality)
+    objectives = (math.log(figures.speedup), figures.quality)
     if not parameters:
         return objectives
     own, replaced = (sum(site.params for site in item.sites) for item in (measurement, reference))

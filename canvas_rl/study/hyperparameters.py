@@ -17,7 +17,7 @@ from tensorboard.plugins.hparams.api_pb2 import (
 )
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 
-from canvas_rl.study.settings import SearchSettings, default_space
+from canvas_rl.study.settings import SearchSettings, unusual_options
 
 METRICS = (
     "best/reward",
@@ -42,9 +42,7 @@ def compared(settings: SearchSettings) -> dict[str, str | float]:
     """
     groups = (settings.run, settings.target, settings.quality)
     values = {name: value for group in groups for name, value in _values(group).items() if name not in _NOT_COMPARED}
-    usual = _values(default_space())
-    unusual = {name: value for name, value in _values(settings.space).items() if value != usual[name]}
-    space = " ".join(f"{name}={_words(value)}" for name, value in unusual.items())
+    space = " ".join(f"{name}={_words(value)}" for name, value in unusual_options(settings.space).items())
     return {name: value if _is_number(value) else _words(value) for name, value in values.items()} | {
         "space": space or "default"
     }

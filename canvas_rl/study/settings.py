@@ -106,6 +106,13 @@ def default_space() -> SearchOptions:
     return SearchOptions(num_primitive_range=(2, 8), max_weighted_ratio=1.0, flops_budget=0.5)
 
 
+def unusual_options(space: SearchOptions) -> dict[str, Any]:
+    """The options, by name, that are not those of `default_space`."""
+    usual = default_space()
+    values = {item.name: getattr(space, item.name) for item in fields(space)}
+    return {name: value for name, value in values.items() if value != getattr(usual, name)}
+
+
 @dataclass(frozen=True)
 class SearchSettings:
     """All settings of a search."""
