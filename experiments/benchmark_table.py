@@ -55,7 +55,7 @@ OPTIONS = SearchOptions(
     num_weighted_range=(1, 3),
     max_weighted_ratio=1.0,
 )
-PROXY = ProxyConfig.for_dataset("digits", milestones=())  # every kernel is trained to the end
+PROXY = ProxyConfig(milestones=())  # every kernel is trained to the end
 TIME_CAP_S = 0.015
 KERNELS_PER_WORKER = 8
 TRIES = 3
