@@ -214,7 +214,10 @@ def agent_config(config_type: type[Any], assignments: tuple[str, ...]) -> Any:
             listed = ", ".join(known) or "none"
             raise ConfigError(f"unknown agent option {name!r}: expected one of {listed}.{did_you_mean(name, known)}")
         values[name] = _read(name, text, known[name].default)
-    return config_type(**values)
+    try:
+        return config_type(**values)
+    except ConfigError as error:
+        raise ConfigError(f"agent option {error}") from error
 
 
 def _read(name: str, text: str, default: Any) -> Any:

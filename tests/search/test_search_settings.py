@@ -119,11 +119,12 @@ def test_help_is_grouped_and_explains_every_default(capsys):
         parse(["--help"])
     assert end.value.code == 0
     text = capsys.readouterr().out
-    for group in ("run options", "target options", "quality options", "space options"):
+    for group in ("The search, and", "The network", "The training", "What kernels may look like"):
         assert group in text
     for name in SearchSettings().flat():
         assert f"--{name.replace('_', '-')}" in text
-    assert text.count("default:") >= len(SearchSettings().flat())
+    assert text.count("default:") == len(SearchSettings().flat())
+    assert "default: )" not in text
 
 
 @pytest.mark.parametrize("name", AGENTS.names())
