@@ -26,14 +26,23 @@ logger = logging.getLogger(__name__)
 METRICS_FORMAT = 1
 
 
-def measure_network(entry: Entry, target: Target, config: LatencyConfig) -> NetworkLatency | None:
-    """Latency of the user's whole network with a kernel in all its places; None where it can't be measured."""
+def measure_network(entry: Entry, target: Target, config: LatencyConfig, seed: int = 0) -> NetworkLatency | None:
+    """Latency of the user's whole network with a kernel in all its places; None where it can't be measured.
+
+    Args:
+        entry: the kernel.
+        target: the network.
+        config: how to measure.
+        seed: of the kernel's weights and of what batch norms see first, as both decide whether outputs are finite.
+    """
     if not isinstance(target.example, torch.Tensor):
         logger.warning("the whole network was not timed: its example is no single tensor, whose batch could be set")
         return None
     try:
-        network = replace(copy.deepcopy(target.placed), module_class(entry.graph))
-        _settle_batch_norms(network, target.example)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = replace(copy.deepcopy(target.placed), module_class(entry.graph))
+            _settle_batch_norms(network, target.example)
         timing = network_latency(network, target.original, target.example, config)
     except EvaluationError as error:
         logger.warning("kernel %s: %s", entry.graph.hash[:8], error)

@@ -105,7 +105,7 @@ class RunFolder:
             ) from error
 
     def settings(self) -> SearchSettings:
-        """The settings that the run was started with.
+        """The settings of the run.
 
         Raises:
             FormatError: `config.json` is missing, damaged or of another version.
@@ -122,6 +122,13 @@ class RunFolder:
         """
         values = {**settings.to_json(), "space_fingerprint": fingerprint, "measured": measured}
         write_json(self.path / _CONFIG, values)
+
+    def save_evaluations(self, evaluations: int) -> None:
+        """Write to `config.json` how many evaluations the run is to have: what a resumed run was asked for last."""
+        values = read_json(self.path / _CONFIG)
+        if values["run"]["evaluations"] != evaluations:
+            values["run"]["evaluations"] = evaluations
+            write_json(self.path / _CONFIG, values)
 
     def check_settings(self, asked: SearchSettings) -> None:
         """Refuse to resume with settings that would make it another search.
@@ -205,7 +212,8 @@ class RunFolder:
             for name, tensors in snapshot.tensors.items():
                 torch.save(tensors, folder / f"{name}.pt")
             data = {"asked": asked, "state": snapshot.state, "space_fingerprint": fingerprint}
-            write_json(folder / "agent.json", {**data, "tensors": sorted(snapshot.tensors)})
+            data |= {"tensors": sorted(snapshot.tensors), "version": snapshot.version}
+            write_json(folder / "agent.json", data)
         for old in self._checkpoints()[:-_KEPT]:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -228,7 +236,8 @@ class RunFolder:
                     "so start a new run with another --run-dir"
                 )
             tensors = {name: _load_tensors(folder / f"{name}.pt") for name in data["tensors"]}
-            return int(data["asked"]), Snapshot(dict(data["state"]), tensors)
+            version = int(data.get("version", 0))  # older ones have none
+            return int(data["asked"]), Snapshot(dict(data["state"]), tensors, version)
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(
                 f"the checkpoint {str(folder)!r} is damaged ({error!r}): delete it to use the one before"

@@ -12,6 +12,9 @@ from canvas_rl.evaluation.measurement import Measurement
 from canvas_rl.study.archive import Entry
 from canvas_rl.study.verdict import shortfall
 
+SHOWN = 3
+"""The kernels of a result."""
+
 
 @dataclass(frozen=True)
 class NetworkLatency:

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import canvas_rl
 from canvas_rl.errors import FormatError
+from canvas_rl.evaluation.evaluator import KernelEvaluator
 from canvas_rl.evaluation.store import MeasurementStore
 from canvas_rl.export import main as export
 from canvas_rl.show import main as show
@@ -79,6 +81,41 @@ def test_a_resumed_run_ends_with_the_evaluations_asked_for_none_twice(finished):
         from sqlalchemy import text
 
         assert connection.execute(text("select count(*) from measurements")).scalar() == 7
+
+
+def test_resuming_a_run_with_nothing_left_changes_nothing_and_says_so(finished, capsys, monkeypatch):
+    folder, _ = finished
+
+    def contents():
+        files = [path for path in folder.rglob("*") if path.is_file() and "sqlite-" not in path.name]
+        return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+    before = contents()
+    monkeypatch.setattr(KernelEvaluator, "__init__", None)  # nothing is measured
+    for arguments, message in (
+        ([], "All 7 evaluations are done, and nothing was changed"),
+        (
+            ["--evaluations", "5"],
+            "The run has 7 evaluations already, more than the 5 asked for, and nothing",
+        ),
+    ):
+        assert main(["--resume", "--run-dir", str(folder), *arguments]) == 0
+        output = capsys.readouterr().out
+        assert message in output
+        assert "whole network (ms)" in output
+        (row,) = (line for line in output.splitlines() if "whole network" in line)
+        network = json.loads((folder / "best" / "metrics.json").read_text())["network"]
+        assert f"({network['speedup']:.2f}x)" in row
+        assert contents() == before
+
+
+def test_resuming_a_run_whose_end_was_not_written_writes_it(finished, tmp_path, monkeypatch):
+    copy = shutil.copytree(finished[0], tmp_path / "copy")
+    shutil.rmtree(copy / "best")
+    assert main(["--resume", "--run-dir", str(copy)]) == 0
+    assert (copy / "best" / "weights.safetensors").exists()
+    accumulator, _ = event_tags(copy)
+    assert [event.step for event in accumulator.Scalars("final/evaluations")] == [4, 7]
 
 
 def test_a_fresh_process_reproduces_the_quality(finished):
@@ -160,8 +197,6 @@ def test_tensorboard_shows_what_it_should(finished):
 
 
 def test_a_network_with_damaged_weights_is_refused(finished, tmp_path):
-    import shutil
-
     folder, _ = finished
     copy = tmp_path / "best"
     shutil.copytree(folder / "best", copy)
@@ -200,23 +235,21 @@ def test_resuming_another_search_is_refused(finished, capsys, arguments, message
 
 
 def test_resuming_with_a_changed_space_is_refused(finished, tmp_path, capsys):
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(finished[0], copy)
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "space_fingerprint": "0" * 16}))
-    assert "another search space" in refused(capsys, main(["--resume", "--run-dir", str(copy)]))
+    assert "another search space" in refused(capsys, main(["--resume", "--run-dir", str(copy), "--evaluations", "9"]))
 
 
 def test_resuming_on_another_device_is_refused(finished, tmp_path, capsys):
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(finished[0], copy)
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "measured": "another GPU, 0"}))
-    assert "measured as 'another GPU, 0'" in refused(capsys, main(["--resume", "--run-dir", str(copy)]))
+    assert "measured as 'another GPU, 0'" in refused(
+        capsys, main(["--resume", "--run-dir", str(copy), "--evaluations", "9"])
+    )
 
 
 @pytest.mark.parametrize(
