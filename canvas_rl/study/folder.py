@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from canvas_rl.errors import FormatError, RunError
+from canvas_rl.evaluation.data import is_file
 from canvas_rl.files import read_json, replaced_folder, tidy, write_json
 from canvas_rl.session import Snapshot
 from canvas_rl.study.settings import SearchSettings
@@ -123,22 +124,25 @@ class RunFolder:
         values = {**settings.to_json(), "space_fingerprint": fingerprint, "measured": measured}
         write_json(self.path / _CONFIG, values)
 
-    def save_evaluations(self, evaluations: int) -> None:
-        """Write to `config.json` how many evaluations the run is to have: what a resumed run was asked for last."""
-        values = read_json(self.path / _CONFIG)
-        if values["run"]["evaluations"] != evaluations:
-            values["run"]["evaluations"] = evaluations
-            write_json(self.path / _CONFIG, values)
+    def save_changes(self, settings: SearchSettings) -> None:
+        """Write to `config.json` what a run was resumed with: how many evaluations, and where its data are now."""
+        old, new = read_json(self.path / _CONFIG), settings.to_json()
+        changed = {"run": old["run"] | {"evaluations": new["run"]["evaluations"]}, "quality": new["quality"]}
+        if old != old | changed:
+            write_json(self.path / _CONFIG, old | changed)
 
     def check_settings(self, asked: SearchSettings) -> None:
         """Refuse to resume with settings that would make it another search.
+
+        A data file may have moved: whether it is the same is seen by its content, see `check_measured`.
 
         Raises:
             RunError: names the setting.
         """
         old, new = self.settings().flat(), asked.flat()
+        may_change = _MAY_CHANGE | {"dataset"} if is_file(old["dataset"]) and is_file(new["dataset"]) else _MAY_CHANGE
         for name, value in old.items():
-            if name not in _MAY_CHANGE and new[name] != value:
+            if name not in may_change and new[name] != value:
                 raise RunError(
                     f"the run in {str(self.path)!r} was made with {name} {value!r}, not {new[name]!r}: "
                     f"leave {name} out to resume it, or start a new run with another --run-dir"

@@ -156,7 +156,7 @@ class _Run:
             folder.check_measured(measured)
         reference = self._evaluator.reference  # first of all: where it can't be measured, nothing can
         if resumed:
-            folder.save_evaluations(plan.settings.run.evaluations)
+            folder.save_changes(plan.settings)
         else:
             folder.save_settings(plan.settings, plan.space.fingerprint, measured)
         stopper = Stopper(plan.settings.run.time_limit)

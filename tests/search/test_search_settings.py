@@ -35,7 +35,7 @@ def test_flat_names_are_distinct():
 
 def test_paths_may_be_text():
     settings = SearchSettings.of(run_dir="runs/x", data_dir="data")
-    assert (settings.run.run_dir, settings.quality.data_dir) == (Path("runs/x"), Path("data"))
+    assert (settings.run.run_dir, settings.quality.data_dir) == (Path("runs/x"), Path("data").absolute())
 
 
 def test_unknown_setting_gets_a_hint():
@@ -92,7 +92,7 @@ def test_every_flag_of_the_issue_is_there_and_flat():
         "seed": 3,
         "model": "resnet8",
         "dataset": "motifs",
-        "data_dir": Path("data"),
+        "data_dir": Path("data").absolute(),
         "device": "cpu",
         "dtype": "bfloat16",
         "batch_size": 2,

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -107,6 +108,31 @@ def test_resuming_a_run_with_nothing_left_changes_nothing_and_says_so(finished, 
         network = json.loads((folder / "best" / "metrics.json").read_text())["network"]
         assert f"({network['speedup']:.2f}x)" in row
         assert contents() == before
+
+
+def test_a_run_on_a_relative_data_file_is_resumed_from_elsewhere(tmp_path, data, monkeypatch, capsys):
+    here, elsewhere, folder = tmp_path / "here", tmp_path / "elsewhere", tmp_path / "run"
+    for place in (here, elsewhere):
+        place.mkdir()
+    shutil.copy(data[1], here / "mine.npz")
+    monkeypatch.chdir(here)
+    options = ["--agent", "random", "--agent-options", "kernels_per_round=1", "--dataset", "mine.npz"]
+    assert train("--run-dir", str(folder), "--evaluations", "1", *options) == 0
+    monkeypatch.chdir(elsewhere)
+    resume = ["--resume", "--run-dir", str(folder)]
+    assert main([*resume, "--evaluations", "2"]) == 0
+    assert rescore(folder)[0] == json.loads((folder / "best" / "metrics.json").read_text())["accuracy"]
+    shutil.move(here / "mine.npz", elsewhere / "moved.npz")
+    capsys.readouterr()
+    missing = refused(capsys, main([*resume, "--evaluations", "3"]))
+    assert f"{str(here / 'mine.npz')!r} does not exist" in missing
+    assert main([*resume, "--evaluations", "3", "--dataset", "moved.npz"]) == 0
+    monkeypatch.chdir(here)
+    assert main([*resume, "--evaluations", "4"]) == 0
+    capsys.readouterr()
+    saved = dict(np.load(data[1]))
+    np.savez(elsewhere / "moved.npz", **{**saved, "train_labels": 1 - saved["train_labels"]})
+    assert "with the same torch and data" in refused(capsys, main([*resume, "--evaluations", "5"]))
 
 
 def test_resuming_a_run_whose_end_was_not_written_writes_it(finished, tmp_path, monkeypatch):
