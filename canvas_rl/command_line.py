@@ -100,8 +100,8 @@ def option_name(name: str) -> str:
 
 
 def option_names(*kinds: type[Any]) -> dict[str, str]:
-    """The options of all fields of some dataclasses, by their names."""
-    return {item.name: option_name(item.name) for kind in kinds for item in fields(kind)}
+    """The options of the fields of some dataclasses, by their names."""
+    return {item.name: option_name(item.name) for kind in kinds for item in fields(kind) if not item.metadata}
 
 
 def exit_code(work: Callable[[], int | None], names: Mapping[str, str] | None = None) -> int:
@@ -125,9 +125,10 @@ def _as_typed(message: str, names: Mapping[str, str]) -> str:
     Words such as `device` mean an option where the message begins with them, others such as `kernel_sizes` anywhere
     but in paths, and behind `option`, which names those of agents and rewards.
     """
-    first = "|".join(names)
-    anywhere = "|".join(name for name in names if "_" in name) or "(?!)"
-    pattern = rf"^({first})(?= (?:is|has)\b)|(?<!option )(?<![\w'\"/.=-])({anywhere})(?![\w'\"/.=-])"
+    first, anywhere = "|".join(names), "|".join(name for name in names if "_" in name)
+    pattern = rf"^({first})(?= (?:is|has)\b)"
+    if anywhere:
+        pattern += rf"|(?<!option )(?<![\w'\"/.=-])({anywhere})(?![\w'\"/.=-])"
     return re.sub(pattern, lambda found: names[found[0]], message)
 
 

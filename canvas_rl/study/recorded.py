@@ -22,8 +22,7 @@ def recorded_result(folder: RunFolder, settings: SearchSettings) -> SearchResult
     if state is None or "reference" not in state:  # runs of older versions don't keep it
         return None
     count, evaluations = len(state["asked"]), settings.run.evaluations
-    ended = state.get("ended") == count and (not state["archive"] or (folder.path / "best" / "metrics.json").exists())
-    if count < evaluations or not ended:
+    if count < evaluations or state.get("ended") != count:
         return None
     try:
         rows = tuple(_row(data, state.get("networks", {})) for data in state["archive"][:SHOWN])
@@ -31,6 +30,8 @@ def recorded_result(folder: RunFolder, settings: SearchSettings) -> SearchResult
         totals = {name: state[name] for name in ("statuses", "store_hits", "repeats")}
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"state.json of the run is damaged ({error!r}): start a new run") from error
+    if rows and not (folder.path / "best" / "metrics.json").exists():
+        return None
     reason = f"{used_up(count, evaluations)}, and nothing was changed: ask for more evaluations to go on"
     earned = make_reward(settings.run.reward)(reference, reference)
     return SearchResult(folder.path, rows, reference, reason, {"evaluations": count, **totals}, earned)

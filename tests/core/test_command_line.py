@@ -50,6 +50,7 @@ def read(*arguments, groups=(Settings,)):
 def test_only_what_is_given_is_read_by_the_type_of_its_field():
     given = {"what": "it", "output": Path("there")}
     assert read("it", "--output", "there") == given
+    assert read("--output", "there", "it") == given
     assert read("it", "--output=there", "--limit", "-3", "--share", "1e-1") == {**given, "limit": -3, "share": 0.1}
     assert read("it", "--output", "there", "--limit", "none", "--folder", "None") == {
         **given,
@@ -120,6 +121,7 @@ def test_help_has_docstrings_and_defaults(capsys):
     [
         ("limit is 3: expected 4", "--limit is 3: expected 4"),
         ("the limit is 3", "the limit is 3"),
+        ("what is it", "what is it"),
         ("agent option deep_down is 3", "agent option deep_down is 3"),
         ("made with deep_down 3 in 'runs/deep_down'", "made with --deep-down 3 in 'runs/deep_down'"),
         ("two\nlines", "two lines"),
