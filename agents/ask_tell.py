@@ -24,6 +24,8 @@ class AskTellAgent(ABC):
     """
 
     config_type: ClassVar[type[Any]]
+    version: ClassVar[int] = 1
+    """counts up whenever what `state` returns changes"""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -32,7 +34,7 @@ class AskTellAgent(ABC):
         """Ask, judge and tell until the session is over.
 
         Raises:
-            FormatError: the session was restored from something that this agent did not save.
+            FormatError: the session was restored from something that this version of the agent did not save.
         """
         self.space = session.space
         self.known: set[str] = set()
@@ -44,7 +46,8 @@ class AskTellAgent(ABC):
             asked = self.ask(np.random.default_rng([session.seed, rounds]))
             self._learn(tuple(map(Judged, asked, session.judge(asked))))
             rounds += 1
-            session.checkpoint(Snapshot({"rounds": rounds, "known": sorted(self.known), **self.state()}))
+            state = {"rounds": rounds, "known": sorted(self.known), **self.state()}
+            session.checkpoint(Snapshot(state, version=self.version))
 
     @abstractmethod
     def begin(self, session: Session) -> None:
@@ -94,6 +97,7 @@ class AskTellAgent(ABC):
         self.tell(judged)
 
     def _restore(self, saved: Snapshot) -> int:
+        saved.check_version(self.version)
         try:
             self.known = set(saved.state["known"])
             self.restore(saved.state)

@@ -90,6 +90,8 @@ class PPOAgent:
     """Builds `kernels_per_update` kernels at a time and updates the policy from their rewards."""
 
     config_type = PPOConfig
+    version = 1
+    """counts up whenever what is in snapshots changes"""
 
     def __init__(self, config: PPOConfig) -> None:
         self.config = config
@@ -161,15 +163,16 @@ def snapshot(model: EpisodicPPO) -> Snapshot:
         "optimizer": model.policy.optimizer.state_dict(),
         "elite": model.history.tensors(),
     }
-    return Snapshot(state, tensors)
+    return Snapshot(state, tensors, PPOAgent.version)
 
 
 def restore(model: EpisodicPPO, saved: Snapshot) -> None:
     """Put a freshly built model into the saved state.
 
     Raises:
-        FormatError: the checkpoint is damaged, of another agent, or of PPO with other networks.
+        FormatError: the checkpoint is damaged, of another agent or version, or of PPO with other networks.
     """
+    saved.check_version(PPOAgent.version)
     try:
         model.history.restore(saved.state["history"], saved.tensors["elite"])
         counters = {name: type(getattr(model, name))(saved.state[name]) for name in _COUNTERS}

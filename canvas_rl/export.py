@@ -2,16 +2,16 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-import tyro
 from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from canvas_rl.errors import CanvasError, ConfigError
+from canvas_rl.command_line import POSITIONAL, exit_code, option_names, read_options
+from canvas_rl.errors import ConfigError
 from canvas_rl.evaluation.latency import LatencyConfig
 from canvas_rl.handover import (
     ExportConfig,
@@ -36,7 +36,7 @@ A kernel inside of your own network is exported with the network: canvas_rl.expo
 class ExportSettings:
     """What to export, and how."""
 
-    kernel: tyro.conf.Positional[str]
+    kernel: str = field(metadata=POSITIONAL)
     """a run, its best/, a kernel.json, a saved kernel.py, or a known operator (docs/zoo.md)"""
     format: str
     """python: source and weights in a folder; onnx; torch-export: for torch.export.load; aoti: compiled by torch for
@@ -68,23 +68,25 @@ class ExportSettings:
 
 
 def parse(arguments: Sequence[str] | None = None) -> ExportSettings:
-    """Settings from the command line."""
-    return tyro.cli(ExportSettings, prog="python -m canvas_rl.export", description=_DESCRIPTION, args=arguments)
+    """Settings from the command line.
+
+    Raises:
+        ConfigError: they can't be understood, or don't go together.
+    """
+    return ExportSettings(**read_options([ExportSettings], "python -m canvas_rl.export", _DESCRIPTION, arguments))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for input that can't be used."""
-    try:
-        settings = parse(arguments)
-        exported, shape = _export(settings)
-    except CanvasError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    return exit_code(lambda: _run(parse(arguments)), option_names(ExportSettings))
+
+
+def _run(settings: ExportSettings) -> None:
+    exported, shape = _export(settings)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(f"Wrote {exported}")
     console.print("\nTo use it, without canvas_rl:\n")
     console.print(usage(settings.format, exported.path, shape, settings.dtype, settings.device), end="")
-    return 0
 
 
 def _export(settings: ExportSettings) -> tuple[Exported, tuple[int, ...]]:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from canvas_rl.errors import FormatError
+
 if TYPE_CHECKING:
     from canvas_rl.evaluation.measurement import Evaluator, Measurement
     from canvas_rl.ir import KernelGraph
@@ -58,10 +60,24 @@ class Snapshot:
     Args:
         state: JSON-ready values: counters and generator states.
         tensors: state dicts of tensors by name, each written to a file of its own.
+        version: of the agent's way to save; it counts up whenever that changes. 0 for agents that don't count.
     """
 
     state: dict[str, Any]
     tensors: Mapping[str, Any] = field(default_factory=dict)
+    version: int = 0
+
+    def check_version(self, version: int) -> None:
+        """Refuse a snapshot that an older or newer version of the agent took.
+
+        Raises:
+            FormatError: it is of another version.
+        """
+        if self.version != version:
+            raise FormatError(
+                f"the checkpoint is of version {self.version} of the agent, this canvas_rl reads version {version}: "
+                "resume with the canvas_rl that wrote it, or start a new run, with --storage for its measurements"
+            )
 
 
 class Session(Protocol):

@@ -2,14 +2,13 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import tyro
 from rich.console import Console
 from rich.syntax import Syntax
 
+from canvas_rl.command_line import POSITIONAL, exit_code, option_name, option_names, read_options
 from canvas_rl.drawing import to_text
-from canvas_rl.errors import CanvasError
 from canvas_rl.evaluation.environment import device_name
 from canvas_rl.evaluation.latency import LatencyConfig
 from canvas_rl.evaluation.measurement import Rejection
@@ -28,7 +27,7 @@ _WIDTH = 80
 class ShowSettings:
     """What to show, and where to measure it."""
 
-    kernel: tyro.conf.Positional[str]
+    kernel: str = field(metadata=POSITIONAL)
     """a run, its best/, a kernel.json, a saved kernel.py, or a known operator (docs/zoo.md)"""
     sites: tuple[str, ...] = ()
     """where to look at it, as C,H,W (none: those of its run, else those it was made for, else those of a ResNet)"""
@@ -63,24 +62,26 @@ class ShowSettings:
 
 
 def parse(arguments: Sequence[str] | None = None) -> ShowSettings:
-    """Settings from the command line."""
-    return tyro.cli(ShowSettings, prog="python -m canvas_rl.show", description=_DESCRIPTION, args=arguments)
+    """Settings from the command line.
+
+    Raises:
+        ConfigError: they can't be understood.
+    """
+    return ShowSettings(**read_options([ShowSettings], "python -m canvas_rl.show", _DESCRIPTION, arguments))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for input that can't be used."""
-    settings = parse(arguments)
+    names = option_names(ShowSettings) | {"mode": option_name("latency")}
+    return exit_code(lambda: _run(parse(arguments)), names)
+
+
+def _run(settings: ShowSettings) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
-    try:
-        config = settings.latency_config()
-        known = resolve_kernel(settings.kernel, tuple(map(parse_site, settings.sites)))
-        _show(known, config, console)
-    except CanvasError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+    config = settings.latency_config()
+    _show(resolve_kernel(settings.kernel, tuple(map(parse_site, settings.sites))), config, console)
 
 
 def _show(known: KnownKernel, config: LatencyConfig | None, console: Console) -> None:
@@ -123,6 +124,8 @@ def _heading(known: KnownKernel) -> Iterator[str]:
     if measurement is not None and measurement.quality is not None and measurement.speedup is not None:
         device = measurement.environment.get("device", "an unknown device")
         yield f"In its run: quality {measurement.quality:.3f}, {measurement.speedup:.2f}x (geometric mean) on {device}"
+    if known.shortfall is not None:
+        yield known.shortfall
 
 
 def _notes(known: KnownKernel, config: LatencyConfig, timings: Sequence[object]) -> Iterator[str]:

@@ -1,18 +1,23 @@
 """The command line: `python -m canvas_rl.train --help`."""
 
-import argparse
 import logging
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-import tyro
 from rich.console import Console
 from rich.logging import RichHandler
 
-from canvas_rl.errors import CanvasError
-from canvas_rl.study import SearchSettings, search
+from canvas_rl.command_line import exit_code, option_names, read_options
+from canvas_rl.config import SearchOptions
+from canvas_rl.study import (
+    QualitySettings,
+    RunSettings,
+    SearchResult,
+    SearchSettings,
+    TargetSettings,
+    search,
+)
 from canvas_rl.study.running import resumed_settings
 
 _DESCRIPTION = """Search a kernel that replaces a network's convolutions: faster on this device, as accurate.
@@ -23,48 +28,38 @@ While it runs: tensorboard --logdir runs. Ctrl-C ends it with a table; --resume 
 _WIDTH = 120
 
 
-def parse(arguments: Sequence[str]) -> SearchSettings:
+def parse(arguments: Sequence[str] | None = None) -> SearchSettings:
     """Settings from the command line; with `--resume`, those not given are the run's own.
 
     Raises:
         CanvasError: a value that can't be used, or no run to resume.
     """
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--resume", action="store_true")
-    first.add_argument("--run-dir", "--run_dir", type=Path)
-    known, _ = first.parse_known_args(list(arguments))
     defaults = SearchSettings()
-    if known.resume and not {"-h", "--help"} & set(arguments):
-        defaults = resumed_settings(known.run_dir)
-    return tyro.cli(
-        tyro.conf.OmitArgPrefixes[SearchSettings],
-        prog="python -m canvas_rl.train",
-        description=_DESCRIPTION,
-        args=["None" if argument == "none" else argument for argument in arguments],
-        default=defaults,
-    )
+    groups = (defaults.run, defaults.target, defaults.quality, defaults.space)
+    given = read_options(groups, "python -m canvas_rl.train", _DESCRIPTION, arguments)
+    if given.get("resume"):
+        defaults = resumed_settings(given.get("run_dir"))
+    return defaults.replaced(**given)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for input that can't be used."""
     console = _console(stderr=True)
     _configure_logging(console)
+    names = option_names(RunSettings, TargetSettings, QualitySettings, SearchOptions)
     try:
-        result = search(parse(sys.argv[1:] if arguments is None else arguments), progress=console)
-    except CanvasError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+        return exit_code(lambda: _print(search(parse(arguments), progress=console)), names)
     except KeyboardInterrupt:
         sys.stderr.write("ended at once: a run that had begun goes on with --resume\n")
         return 130
+
+
+def _print(result: SearchResult) -> None:
     output = _console()
     if result.rows:
         output.print(result.table(output.width))
-    elif result.totals["evaluations"]:
-        output.print("No kernel was measured without failure.")
     output.print(result.summary(), highlight=False, markup=False, soft_wrap=not output.is_terminal)
     output.print(f"Saved in {result.path}", highlight=False, markup=False, soft_wrap=True)
-    return 0
 
 
 def _console(stderr: bool = False) -> Console:

@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 
 from canvas_rl import zoo
+from canvas_rl.command_line import exit_code
 from canvas_rl.config import SearchOptions
-from canvas_rl.errors import CanvasError, ConfigError, IllegalActionError
+from canvas_rl.errors import ConfigError, IllegalActionError
 from canvas_rl.evaluation.evaluator import KernelEvaluator
 from canvas_rl.evaluation.latency import LatencyConfig
 from canvas_rl.evaluation.measurement import Measurement
@@ -214,7 +215,4 @@ def parse() -> argparse.Namespace:
 
 if __name__ == "__main__":
     options = parse()
-    try:
-        {"collect": collect, "pack": pack, "report": report}[options.action](options)
-    except CanvasError as error:
-        sys.exit(str(error))
+    sys.exit(exit_code(lambda: {"collect": collect, "pack": pack, "report": report}[options.action](options)))

@@ -27,6 +27,7 @@ from torch import nn
 import canvas_rl
 from canvas_rl import KernelPack, Placeholder
 from canvas_rl.codegen import build_module
+from canvas_rl.command_line import exit_code
 from canvas_rl.config import SearchOptions
 from canvas_rl.errors import CanvasError, EmptySpaceError, InternalError
 from canvas_rl.ir import KernelGraph, verify
@@ -243,4 +244,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

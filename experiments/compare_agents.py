@@ -35,7 +35,8 @@ import numpy as np
 import torch
 
 import canvas_rl
-from canvas_rl.errors import CanvasError, ConfigError
+from canvas_rl.command_line import exit_code
+from canvas_rl.errors import ConfigError
 from canvas_rl.evaluation.analytic import AnalyticEvaluator
 from canvas_rl.evaluation.tabulated import TabulatedEvaluator
 from canvas_rl.kernels.sampling import DEFAULT_SITES
@@ -291,7 +292,12 @@ def main() -> None:
     folder = given.folder or RESULTS / objective.folder
     if given.table and not given.folder:
         raise ConfigError("--table without --folder: results of another table than the shipped one need their own")
-    folder.mkdir(parents=True, exist_ok=True)
+    if given.objective == "tabulated":
+        TabulatedEvaluator(given.table)  # refused before anything is written
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{str(folder)!r} can't be made ({error.strerror}): choose another --folder") from error
     asked = [
         Run(name, seed, evaluations, given.objective, folder, given.table)
         for seed in range(given.seeds)
@@ -318,7 +324,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except CanvasError as error:
-        sys.exit(str(error))
+    sys.exit(exit_code(main))

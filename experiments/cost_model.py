@@ -23,6 +23,7 @@ Kernels recorded before the canonical hash was changed can't be read any more: b
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -30,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from canvas_rl.command_line import exit_code
 from canvas_rl.errors import FormatError
 from canvas_rl.evaluation.cost_model import CostModel
 from canvas_rl.evaluation.environment import describe_environment
@@ -203,4 +205,4 @@ def parse() -> argparse.Namespace:
 
 if __name__ == "__main__":
     options = parse()
-    {"collect": collect, "report": report, "skip": skip}[options.action](options)
+    sys.exit(exit_code(lambda: {"collect": collect, "report": report, "skip": skip}[options.action](options)))

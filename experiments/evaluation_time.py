@@ -13,6 +13,7 @@ every 0.2 seconds. Writes JSON under `experiments/results/`.
 import argparse
 import json
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from canvas_rl.command_line import exit_code
 from canvas_rl.evaluation.environment import describe_environment
 from canvas_rl.evaluation.evaluator import KernelEvaluator
 from canvas_rl.evaluation.latency import LatencyConfig
@@ -98,4 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -33,6 +33,7 @@ import math
 import multiprocessing
 import platform
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
@@ -44,6 +45,7 @@ from torch import Tensor
 
 import canvas_rl
 from canvas_rl.codegen import build_module
+from canvas_rl.command_line import exit_code
 from canvas_rl.config import SearchOptions
 from canvas_rl.errors import CanvasError
 from canvas_rl.evaluation.measurement import Measurement, Status
@@ -364,4 +366,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

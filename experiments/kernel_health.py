@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 import canvas_rl
 from canvas_rl.codegen import build_module
+from canvas_rl.command_line import exit_code
 from canvas_rl.config import SearchOptions
 from canvas_rl.ir import KernelGraph
 from canvas_rl.space import SearchSpace
@@ -304,4 +305,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 import multiprocessing
+import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 
 from canvas_rl.codegen import build_module
+from canvas_rl.command_line import exit_code
 from canvas_rl.config import SearchOptions
 from canvas_rl.evaluation.environment import describe_environment
 from canvas_rl.evaluation.gates import check_gates
@@ -160,4 +162,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

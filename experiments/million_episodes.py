@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import platform
 import resource
+import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import canvas_rl
+from canvas_rl.command_line import exit_code
 from canvas_rl.config import SearchOptions
 from canvas_rl.errors import CanvasError, EmptySpaceError
 from canvas_rl.ir import KernelGraph, static_cost, verify
@@ -231,4 +233,4 @@ def changed(options: SearchOptions) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from canvas_rl.command_line import exit_code
 from canvas_rl.evaluation.data import load_dataset
 from canvas_rl.evaluation.proxy import ProxyConfig, proxy_fingerprint, proxy_sites, train_proxy
 from canvas_rl.symbolic.site import Site
@@ -154,4 +155,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

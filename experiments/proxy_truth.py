@@ -22,6 +22,7 @@ import json
 import math
 import multiprocessing
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -36,6 +37,7 @@ from torch import Tensor, nn
 import canvas_rl
 from canvas_rl import zoo
 from canvas_rl.codegen import build_module
+from canvas_rl.command_line import exit_code
 from canvas_rl.errors import CanvasError, IllegalActionError
 from canvas_rl.evaluation.analytic import AnalyticEvaluator
 from canvas_rl.evaluation.data import Dataset, load_dataset
@@ -427,4 +429,4 @@ def parse() -> argparse.Namespace:
 
 if __name__ == "__main__":
     options = parse()
-    {"collect": collect, "extend": extend, "report": report}[options.action](options)
+    sys.exit(exit_code(lambda: {"collect": collect, "extend": extend, "report": report}[options.action](options)))

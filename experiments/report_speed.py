@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -26,6 +27,7 @@ import plotly
 import torch
 from playwright.sync_api import Browser, sync_playwright
 
+from canvas_rl.command_line import exit_code
 from canvas_rl.evaluation.analytic import AnalyticEvaluator
 from canvas_rl.evaluation.measurement import Measurement, Status
 from canvas_rl.evaluation.store import MeasurementStore
@@ -150,4 +152,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

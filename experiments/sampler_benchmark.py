@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -26,6 +27,7 @@ import torch
 
 import canvas_rl
 from canvas_rl.codegen import build_module, generate_source
+from canvas_rl.command_line import exit_code
 from canvas_rl.config import SearchOptions
 from canvas_rl.ir import KernelGraph
 from canvas_rl.kernels.sampling import DEFAULT_SITES
@@ -179,4 +181,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -21,7 +21,7 @@ import torch
 
 from canvas_rl import zoo
 from canvas_rl.codegen import build_module
-from canvas_rl.errors import CanvasError
+from canvas_rl.command_line import exit_code
 from canvas_rl.evaluation.latency import LatencyConfig, measure_pair
 from canvas_rl.evaluation.measurement import Rejection
 from canvas_rl.evaluation.subject import reference_module
@@ -94,7 +94,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     options = parse()
     torch.set_num_threads(1)
     sites = [Site(*map(int, text.split("x"))) for text in options.sites]
@@ -106,25 +106,20 @@ def main() -> int:
         mode=options.latency,
         time_cap_s=options.time_cap,
     )
-    try:
-        config.check_device()
-        graphs = options.names or zoo.names(sites[0].spatial_dims)
-        header = "".join(f"{site!s:>10s}" for site in sites)
-        print(f"{'operator':24s} {'FLOPs':>10s} {'parameters':>10s} {header} {'geo. mean':>10s}")
-        rows = []
-        for name in graphs:
-            rows.append(row(name, sites, config))
-            show(rows[-1])
-    except CanvasError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    config.check_device()
+    graphs = options.names or zoo.names(sites[0].spatial_dims)
+    header = "".join(f"{site!s:>10s}" for site in sites)
+    print(f"{'operator':24s} {'FLOPs':>10s} {'parameters':>10s} {header} {'geo. mean':>10s}")
+    rows = []
+    for name in graphs:
+        rows.append(row(name, sites, config))
+        show(rows[-1])
     output = options.output or RESULTS / f"zoo_baseline_{options.device}.json"
     record = {"command": " ".join(["python", *sys.argv]), "environment": environment(options.device)}
     record |= {"latency": config.to_json(), "reference": "dense 3x3 convolution", "rows": rows}
     output.write_text(json.dumps(record, indent=2) + "\n")
     print(f"written to {output}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -10,7 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from canvas_rl.errors import CanvasError, ConfigError
+from canvas_rl.command_line import Parser, exit_code
+from canvas_rl.errors import ConfigError
 from canvas_rl.files import write_text
 from canvas_rl.report import gallery_page, read_run, report_page
 
@@ -21,24 +22,21 @@ A run is only read, so it may still be going on."""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for input that can't be used."""
-    asked = parse(arguments)
-    try:
-        path = _write(asked.runs, asked.zoo, asked.output)
-    except CanvasError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    return exit_code(lambda: _run(parse(arguments)))
+
+
+def _run(asked: argparse.Namespace) -> None:
+    path = _write(asked.runs, asked.zoo, asked.output)
     sys.stdout.write(f"Saved in {path}\n")
-    return 0
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """What the command line asks for; exits where it can't be understood."""
-    parser = argparse.ArgumentParser(
-        prog="python -m canvas_rl.report",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    """What the command line asks for.
+
+    Raises:
+        ConfigError: it can't be understood.
+    """
+    parser = Parser("python -m canvas_rl.report", _DESCRIPTION)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder of a run, such as runs/my-run")
     parser.add_argument("--zoo", action="store_true", help="a gallery of the known operators instead of runs")
     parser.add_argument(
@@ -47,7 +45,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="FILE.html",
         help="the page (default: report.html in the run's folder; for several runs here; for --zoo zoo.html here)",
     )
-    return parser.parse_args(arguments)
+    return parser.read(arguments)
 
 
 def _write(runs: Sequence[Path], zoo: bool, output: Path | None) -> Path:

@@ -18,6 +18,9 @@ from canvas_rl.study.listing import markdown_table
 from canvas_rl.study.result import Row
 from canvas_rl.study.settings import SearchSettings
 
+_END = ".end"
+"""Suffix of the event file that says that a run is over."""
+
 
 class Board:
     """Event files of a run; the step is the number of evaluations.
@@ -29,7 +32,10 @@ class Board:
     """
 
     def __init__(self, folder: Path, start: int = 0, reference: float | None = None) -> None:
-        self._begun = any(Path(folder).glob("events.*"))
+        self._folder = Path(folder)
+        for ended in self._folder.glob(f"events.*{_END}"):  # it goes on
+            ended.unlink()
+        self._begun = any(self._folder.glob("events.*"))
         self._writer = SummaryWriter(str(folder), purge_step=start + 1)
         self._reference = reference
         self._drawn = 0
@@ -46,7 +52,7 @@ class Board:
         They go into the run itself; `SummaryWriter.add_hparams` would make a run beside it, named by the time.
         """
         if not self._begun:
-            self._write(*start_summaries(settings))
+            _write(self._writer, *start_summaries(settings))
 
     def measurement(self, measurement: Measurement, reward: float, step: int) -> None:
         """Record what one kernel earned and why; costs are summed over the sites."""
@@ -115,22 +121,26 @@ class Board:
             measured: all kernels that have a speedup and a quality.
             step: evaluations.
         """
-        self._write(end_summary())
         self.scalar("final/evaluations", step, step)
         if rows and rows[0].network is not None:
             self.scalar("final/network_speedup", rows[0].network.speedup, step)
         if front and step > self._drawn:
             self._draw(front, measured, step)
 
+    def end(self) -> None:
+        """Record that the run is over.
+
+        TensorBoard believes the first record of this kind, so it has a file of its own, which goes if the run goes on.
+        """
+        writer = SummaryWriter(str(self._folder), filename_suffix=_END)
+        _write(writer, end_summary())
+        writer.close()
+
     def _draw(self, front: Sequence[Entry], measured: Sequence[Figures], step: int) -> None:
         kernels = [known for known in map(Figures.of, (entry.measurement for entry in front)) if known]
         picture = draw_front(measured, kernels, self._reference, step)
         self._writer.add_image("pareto/front", picture, step, dataformats="HWC")
         self._drawn = step
-
-    def _write(self, *summaries: Summary) -> None:
-        for summary in summaries:
-            self._writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
 
     def flush(self) -> None:
         """Write out what is still in memory."""
@@ -139,3 +149,8 @@ class Board:
     def close(self) -> None:
         """End the event file."""
         self._writer.close()
+
+
+def _write(writer: SummaryWriter, *summaries: Summary) -> None:
+    for summary in summaries:
+        writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]

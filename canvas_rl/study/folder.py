@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from canvas_rl.errors import FormatError, RunError
+from canvas_rl.evaluation.data import is_file
 from canvas_rl.files import read_json, replaced_folder, tidy, write_json
 from canvas_rl.session import Snapshot
 from canvas_rl.study.settings import SearchSettings
@@ -105,7 +106,7 @@ class RunFolder:
             ) from error
 
     def settings(self) -> SearchSettings:
-        """The settings that the run was started with.
+        """The settings of the run.
 
         Raises:
             FormatError: `config.json` is missing, damaged or of another version.
@@ -123,15 +124,25 @@ class RunFolder:
         values = {**settings.to_json(), "space_fingerprint": fingerprint, "measured": measured}
         write_json(self.path / _CONFIG, values)
 
+    def save_changes(self, settings: SearchSettings) -> None:
+        """Write to `config.json` what a run was resumed with: how many evaluations, and where its data are now."""
+        old, new = read_json(self.path / _CONFIG), settings.to_json()
+        changed = {"run": old["run"] | {"evaluations": new["run"]["evaluations"]}, "quality": new["quality"]}
+        if old != old | changed:
+            write_json(self.path / _CONFIG, old | changed)
+
     def check_settings(self, asked: SearchSettings) -> None:
         """Refuse to resume with settings that would make it another search.
+
+        A data file may have moved: whether it is the same is seen by its content, see `check_measured`.
 
         Raises:
             RunError: names the setting.
         """
         old, new = self.settings().flat(), asked.flat()
+        may_change = _MAY_CHANGE | {"dataset"} if is_file(old["dataset"]) and is_file(new["dataset"]) else _MAY_CHANGE
         for name, value in old.items():
-            if name not in _MAY_CHANGE and new[name] != value:
+            if name not in may_change and new[name] != value:
                 raise RunError(
                     f"the run in {str(self.path)!r} was made with {name} {value!r}, not {new[name]!r}: "
                     f"leave {name} out to resume it, or start a new run with another --run-dir"
@@ -205,7 +216,8 @@ class RunFolder:
             for name, tensors in snapshot.tensors.items():
                 torch.save(tensors, folder / f"{name}.pt")
             data = {"asked": asked, "state": snapshot.state, "space_fingerprint": fingerprint}
-            write_json(folder / "agent.json", {**data, "tensors": sorted(snapshot.tensors)})
+            data |= {"tensors": sorted(snapshot.tensors), "version": snapshot.version}
+            write_json(folder / "agent.json", data)
         for old in self._checkpoints()[:-_KEPT]:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -228,7 +240,8 @@ class RunFolder:
                     "so start a new run with another --run-dir"
                 )
             tensors = {name: _load_tensors(folder / f"{name}.pt") for name in data["tensors"]}
-            return int(data["asked"]), Snapshot(dict(data["state"]), tensors)
+            version = int(data.get("version", 0))  # older ones have none
+            return int(data["asked"]), Snapshot(dict(data["state"]), tensors, version)
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(
                 f"the checkpoint {str(folder)!r} is damaged ({error!r}): delete it to use the one before"

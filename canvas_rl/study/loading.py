@@ -9,7 +9,7 @@ from torch import nn
 
 from canvas_rl.codegen import build_module
 from canvas_rl.errors import ConfigError, DatasetError, FormatError
-from canvas_rl.evaluation.data import Dataset, DatasetShape
+from canvas_rl.evaluation.data import Dataset, DatasetShape, is_file
 from canvas_rl.evaluation.proxy import ProxyConfig, build_backbone, sample_shape, score_network
 from canvas_rl.files import read_json
 from canvas_rl.ir import KernelGraph
@@ -70,7 +70,7 @@ def rescore(path: str | Path, dataset: Dataset | None = None) -> tuple[float, fl
         DatasetError: the data set is not there, or is made by a function, which loading never calls.
     """
     proxy = _proxy(best_folder(path))
-    if dataset is None and ":" in proxy.dataset and not proxy.dataset.endswith(".npz"):
+    if dataset is None and ":" in proxy.dataset and not is_file(proxy.dataset):
         raise DatasetError(
             f"the network was trained on {proxy.dataset!r}, a function that is not called because a file names it: "
             "pass dataset=load_dataset(...) if you trust it"

@@ -25,15 +25,14 @@ from canvas_rl.study.board import Board
 from canvas_rl.study.final import measure_network, write_best
 from canvas_rl.study.folder import RunFolder, new_path
 from canvas_rl.study.progress import SearchProgress
-from canvas_rl.study.result import Row, SearchResult
+from canvas_rl.study.recorded import recorded_result
+from canvas_rl.study.result import SHOWN, Row, SearchResult
 from canvas_rl.study.session import Parts, SearchSession, summary
 from canvas_rl.study.settings import SearchSettings, agent_config
 from canvas_rl.study.stopping import Stopper
 from canvas_rl.study.target import Target, evaluation_config, load_target, make_evaluator, make_space
 
 logger = logging.getLogger(__name__)
-
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,8 @@ def _search(settings: SearchSettings, progress: bool | Console) -> SearchResult:
     resumed = RunFolder.open(settings.run.run_dir) if settings.run.resume else None
     if resumed is not None:
         resumed.check_settings(settings)
+        if (result := recorded_result(resumed, settings)) is not None:
+            return result
     else:
         RunFolder.check_free(path)
     agent = _make_agent(settings)
@@ -150,10 +151,13 @@ class _Run:
         """Let the agent play until the session is over, then write what was found."""
         plan, folder = self._plan, self._folder
         measured = f"{self._evaluator.device}, {self._evaluator.fingerprint}"
-        if folder.is_run():
+        resumed = folder.is_run()
+        if resumed:
             folder.check_measured(measured)
         reference = self._evaluator.reference  # first of all: where it can't be measured, nothing can
-        if not folder.is_run():
+        if resumed:
+            folder.save_changes(plan.settings)
+        else:
             folder.save_settings(plan.settings, plan.space.fingerprint, measured)
         stopper = Stopper(plan.settings.run.time_limit)
         board = Board(folder.subfolder("tensorboard"), folder.evaluations(), reference.quality)
@@ -167,12 +171,13 @@ class _Run:
             with stopper.listening():
                 reason = self._play(session, stopper, progress)
                 rows = self._finish(session)
-                if session.ended != session.count:  # else the run was resumed with nothing left to do
+                if session.ended != session.count:  # else `best/` alone was missing
                     board.final(rows, session.front.entries, session.measured, session.count)
-                    session.end()
+                session.end(rows)
+                board.end()
         finally:
             board.close()
-        return SearchResult(folder.path, rows, reference, reason, summary(session))
+        return SearchResult(folder.path, rows, reference, reason, summary(session), plan.reward(reference, reference))
 
     def _play(self, session: SearchSession, stopper: Stopper, progress: bool | Console) -> str:
         """Run the agent; why it ended."""
@@ -194,13 +199,18 @@ class _Run:
     def _finish(self, session: SearchSession) -> tuple[Row, ...]:
         """Measure the best kernels in the whole network and write the very best one."""
         session.save()
-        target, latency = self._plan.target, self._evaluator.config.latency
-        rows = tuple(Row(entry, measure_network(entry, target, latency)) for entry in session.archive.entries[:_SHOWN])
+        target, config = self._plan.target, self._evaluator.config
+        rows = tuple(
+            Row(entry, measure_network(entry, target, config.latency, config.seed))
+            for entry in session.archive.entries[:SHOWN]
+        )
         if rows:
             try:
                 final = self._evaluator.train(rows[0].entry.graph)
             except EvaluationError as error:  # the table is still worth having
                 logger.warning("best/ is not written: %s; --resume tries it again", error)
             else:
-                self._folder.replace_best(lambda folder: write_best(folder, rows[0], final, self._evaluator))
+                reference = self._evaluator.reference
+                earned = self._plan.reward(reference, reference)
+                self._folder.replace_best(lambda folder: write_best(folder, rows[0], final, self._evaluator, earned))
         return rows

@@ -3,12 +3,12 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from canvas_rl.errors import FormatError
-from canvas_rl.evaluation.measurement import Evaluator, Measurement, Status
-from canvas_rl.ir import KernelGraph
+from canvas_rl.evaluation.measurement import Evaluator, Measurement, SiteFigures, Status
+from canvas_rl.ir import KernelGraph, static_cost
 from canvas_rl.rewards import Reward
 from canvas_rl.session import Judged, Outcome, SearchOver, Snapshot
 from canvas_rl.space import SearchSpace
@@ -17,6 +17,7 @@ from canvas_rl.study.axes import Figures
 from canvas_rl.study.final import write_kernel
 from canvas_rl.study.front import ParetoFront
 from canvas_rl.study.keeping import Display, Keeper
+from canvas_rl.study.result import Row
 from canvas_rl.study.stopping import Stopper
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class SearchSession:
         self.front = ParetoFront(parts.evaluator.reference, parts.pareto_parameters)
         self.measured: list[Figures] = []
         self.ended = 0
+        self.networks: dict[str, dict[str, float]] = {}
         self.statuses: Counter[str] = Counter()
         self.repeats = 0
         self.on_change: Callable[[], None] = _nothing
@@ -89,9 +91,7 @@ class SearchSession:
     @property
     def used_up(self) -> str:
         """Why the search ends when its evaluations are used up."""
-        if self.count > self._evaluations:
-            return f"the run has {self.count} evaluations already, more than the {self._evaluations} asked for"
-        return f"all {self._evaluations} evaluations are done"
+        return used_up(self.count, self._evaluations)
 
     @property
     def unclaimed(self) -> bool:
@@ -166,12 +166,14 @@ class SearchSession:
                 "front": [entry.to_json() for entry in self.front.entries],
                 "measured": self.measured,
                 "ended": self.ended,
+                "networks": self.networks,
             }
         )
 
-    def end(self) -> None:
-        """Save that the end of the run, with so many evaluations, was recorded."""
+    def end(self, rows: Sequence[Row]) -> None:
+        """Save that the run has ended with so many evaluations, and with these kernels."""
         self.ended = self.count
+        self.networks = {row.entry.graph.hash: row.network.to_json() for row in rows if row.network}
         self.save()
 
     def restore(self) -> None:
@@ -192,7 +194,7 @@ class SearchSession:
             self._earlier_hits, self.repeats = int(state["store_hits"]), int(state["repeats"])
             entries = [Entry.from_json(data) for data in state["archive"]]
             front = [Entry.from_json(data) for data in state["front"]]
-            self.ended = int(state.get("ended", 0))
+            self.ended, self.networks = int(state.get("ended", 0)), dict(state.get("networks", {}))
             self.measured = [Figures(*map(float, pair)) for pair in state.get("measured", ())]  # older runs kept none
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"state.json of the run is damaged ({error!r}): start a new run") from error
@@ -232,7 +234,7 @@ class SearchSession:
                 earned[measurement.kernel] = self._record(by_hash[measurement.kernel], measurement)
 
         for graph in skipped:
-            take(Measurement(graph.hash, Status.SKIPPED, self._skipped[graph.hash]))
+            take(self._as_skipped(graph))
         with self._parts.stopper.interruptible():
             measurements = self._parts.evaluator.evaluate([graph for graph in graphs if graph not in skipped], take)
         for measurement in measurements:
@@ -240,6 +242,12 @@ class SearchSession:
                 take(measurement)
         self._earlier_hits -= min(reclaimed, self.store_hits - hits)  # they were counted when first asked for
         return earned
+
+    def _as_skipped(self, graph: KernelGraph) -> Measurement:
+        """The measurement of a kernel that was skipped before the run was resumed."""
+        sites = [figures.site for figures in self._parts.evaluator.reference.sites]
+        costs = tuple(SiteFigures(site, **asdict(static_cost(graph, site))) for site in sites)
+        return Measurement(graph.hash, Status.SKIPPED, self._skipped[graph.hash], costs)
 
     def _record(self, graph: KernelGraph, measurement: Measurement) -> Outcome:
         reward = self._parts.reward(measurement, self._parts.evaluator.reference)
@@ -256,7 +264,7 @@ class SearchSession:
         if self.archive.add(entry):
             self._parts.board.best(entry, self.count)
             self._parts.folder.replace_best(lambda folder: write_kernel(folder, graph))
-            logger.info("evaluation %d: best so far, %s", self.count, describe(entry))
+            logger.info("evaluation %d: best so far, %s, reward %.3f", self.count, describe(entry), reward)
         if self.front.add(entry):
             self._parts.board.front(self.front.entries, self.front.hypervolume, self.measured, self.count)
         if new:
@@ -275,6 +283,13 @@ class SearchSession:
 
 def _nothing() -> None:
     """Nobody listens."""
+
+
+def used_up(count: int, evaluations: int) -> str:
+    """Why a run with so many evaluations ends where so many were asked for."""
+    if count > evaluations:
+        return f"the run has {count} evaluations already, more than the {evaluations} asked for"
+    return f"all {evaluations} evaluations are done"
 
 
 def summary(session: SearchSession) -> dict[str, Any]:

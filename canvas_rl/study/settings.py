@@ -6,6 +6,7 @@ from typing import Any
 
 from canvas_rl.config import SearchOptions
 from canvas_rl.errors import ConfigError, FormatError
+from canvas_rl.evaluation.data import is_file
 from canvas_rl.evaluation.settings import check_skip_slower, processor_count
 from canvas_rl.registry import did_you_mean
 
@@ -89,7 +90,10 @@ class TargetSettings:
 
 @dataclass(frozen=True)
 class QualitySettings:
-    """The training that tells a kernel's quality."""
+    """The training that tells a kernel's quality.
+
+    Paths become absolute, so that a run can be resumed, and its network scored, from any working directory.
+    """
 
     dataset: str = "shifted_digits"
     """shifted_digits, digits, motifs, shapes, cifar10, cifar100, the path of an .npz file, or module:function"""
@@ -98,7 +102,9 @@ class QualitySettings:
 
     def __post_init__(self) -> None:
         if self.data_dir is not None:
-            object.__setattr__(self, "data_dir", Path(self.data_dir))  # from Python a text will do
+            object.__setattr__(self, "data_dir", Path(self.data_dir).expanduser().absolute())
+        elif is_file(self.dataset):
+            object.__setattr__(self, "dataset", str(Path(self.dataset).expanduser().absolute()))
 
 
 def default_space() -> SearchOptions:
@@ -214,7 +220,10 @@ def agent_config(config_type: type[Any], assignments: tuple[str, ...]) -> Any:
             listed = ", ".join(known) or "none"
             raise ConfigError(f"unknown agent option {name!r}: expected one of {listed}.{did_you_mean(name, known)}")
         values[name] = _read(name, text, known[name].default)
-    return config_type(**values)
+    try:
+        return config_type(**values)
+    except ConfigError as error:
+        raise ConfigError(f"agent option {error}") from error
 
 
 def _read(name: str, text: str, default: Any) -> Any:

@@ -149,19 +149,15 @@ def test_snapshots_are_plain_json(space, variant, tmp_path):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_checkpoint_of_another_agent_is_refused(space, variant):
-    class Foreign(SearchSession):
-        def restore(self):
-            self.restored = Snapshot({"rounds": 3, "colour": "blue"}, {})
-
-    nowhere = Nowhere()
-    parts = Parts(space, Watched(space.sites, Stopper()), make_reward(), nowhere, nowhere, Stopper())
-    session = Foreign(parts, 10, 0)
-    session.restore()
+def test_a_checkpoint_of_another_agent_or_version_is_refused(space, variant):
     name, options = VARIANTS[variant]
-    agent_type = load_agent(name)
-    with pytest.raises(FormatError, match="another agent"):
-        agent_type(agent_config(agent_type.config_type, options)).run(session)
+    agent_type, nowhere = load_agent(name), Nowhere()
+    parts = Parts(space, Watched(space.sites, Stopper()), make_reward(), nowhere, nowhere, Stopper())
+    for version, message in ((agent_type.version, "another agent"), (0, "is of version 0 .* start a new run")):
+        session = SearchSession(parts, 10, 0)
+        session.restored = Snapshot({"rounds": 3, "colour": "blue"}, {}, version)
+        with pytest.raises(FormatError, match=message):
+            agent_type(agent_config(agent_type.config_type, options)).run(session)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -179,7 +179,7 @@ def test_a_forced_bmm(space, forced):
     ],
 )
 def test_a_foreign_checkpoint_is_refused(space, state):
-    session = MemorySession(space, 1, restored=Snapshot({"rounds": 1, "known": [], **state}))
+    session = MemorySession(space, 1, restored=Snapshot({"rounds": 1, "known": [], **state}, version=1))
     with pytest.raises(FormatError, match="delete it"):
         MCTSAgent(MCTSConfig()).run(session)
 

@@ -201,6 +201,16 @@ def test_npy_under_an_npz_name(tmp_path: Path) -> None:
         load_dataset("plain.npz", tmp_path)
 
 
+def test_a_missing_file_is_named_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, folder, place in (("none.npz", None, "none.npz"), ("none.npz", ".", "none.npz")):
+        with pytest.raises(DatasetError) as refused:
+            load_dataset(name, folder)
+        assert repr(str(tmp_path / place)) in str(refused.value)
+    with pytest.raises(DatasetError, match=f"'{tmp_path}/nowhere' is not a folder"):
+        load_dataset("cifar10", "nowhere")
+
+
 def test_missing_npz_and_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"none\.npz' does not exist"):
         load_dataset("none.npz", tmp_path)

@@ -54,6 +54,14 @@ def test_a_run_is_shown_with_its_latencies(capsys):
     ]
 
 
+def test_a_run_whose_best_kernel_does_not_beat_the_convolution_says_so(capsys, tmp_path):
+    (tmp_path / "kernel.py").write_text((Path(RUN) / "kernel.py").read_text())
+    metrics = json.loads((Path(RUN) / "metrics.json").read_text())
+    for own, said in ((1.0, False), (metrics["reward"], True)):
+        (tmp_path / "metrics.json").write_text(json.dumps({**metrics, "reference_reward": own}))
+        assert ("No kernel beats the replaced convolution" in shown(capsys, str(tmp_path))) == said
+
+
 def test_latency_is_measured_where_a_device_is_given(capsys, monkeypatch):
     monkeypatch.setattr(LatencyConfig, "cap_s", 0.01)
     output = shown(capsys, "conv1x1", *SITES, "--device", "cpu", "--batch-size", "3", "--dtype", "bfloat16")
@@ -88,7 +96,10 @@ def test_all_but_the_source_fits_80_columns(capsys, monkeypatch):
         (["nowhere/kernel.json"], "'nowhere/kernel.json' is neither a file nor a known operator"),
         (["bottleneck", "--sites", "64x56"], "the site '64x56' can't be read"),
         (["conv1x1", "--sites", "3,3,3", "4"], "different numbers of spatial dims"),
-        (["bottleneck", "--device", "gpu"], "device is 'gpu': expected one of cpu, cuda"),
+        (["bottleneck", "--device", "gpu"], "--device is 'gpu': expected one of cpu, cuda"),
+        (["bottleneck", "--device", "cpu", "--latency", "x"], "--latency is 'x': expected one of eager, compile"),
+        (["bottleneck", "--bogus"], "unknown option '--bogus'"),
+        ([], "KERNEL must be given"),
         (["bottleneck", "--device", "cpu", "--dtype", "int8"], "dtype is 'int8'"),
     ],
 )
@@ -105,12 +116,6 @@ def test_bad_input_is_one_sentence(capsys, arguments, message):
 def test_a_missing_device_is_refused(capsys):
     assert main(["bottleneck", "--device", "cuda"]) == 2
     assert "torch sees no CUDA device" in capsys.readouterr().err
-
-
-def test_flags_that_do_not_exist_exit_with_2():
-    with pytest.raises(SystemExit) as end:
-        main(["bottleneck", "--bogus"])
-    assert end.value.code == 2
 
 
 def test_a_pipe_gets_no_colours_and_whole_lines():

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
+from tensorboard.plugins.hparams.api_pb2 import STATUS_SUCCESS
 
 from canvas_rl.study import Row, SearchSettings
 from canvas_rl.study.axes import Axes, Figures
@@ -75,6 +76,7 @@ def test_the_compared_figures_are_those_of_the_run(tmp_path, entries):
     board.front(entries[:2], 0.7, [Figures(2.0, 0.5)], 4)
     rows = [Row(entries[0], NetworkLatency(1e-3, 3e-3))]
     board.final(rows, entries[:2], [Figures(2.0, 0.5)], 6)
+    board.end()
     board.close()
     found = read(tmp_path)
     assert set(METRICS) <= set(found.Tags()["scalars"])
@@ -82,6 +84,20 @@ def test_the_compared_figures_are_those_of_the_run(tmp_path, entries):
     assert scalars(found, "final/network_speedup") == [(6, 3.0)]
     assert [event.step for event in found.Images("pareto/front")] == [4, 6]  # at the end with all that was measured
     assert metadata.SESSION_END_INFO_TAG in found.PluginTagToContent("hparams")
+
+
+def test_a_run_that_goes_on_is_not_over(tmp_path, entries):
+    for _ in range(2):
+        board = Board(tmp_path)
+        board.settings(SearchSettings())
+        board.flush()
+        assert metadata.SESSION_END_INFO_TAG not in read(tmp_path).PluginTagToContent("hparams")
+        board.end()
+        board.close()
+        content = read(tmp_path).PluginTagToContent("hparams")
+        end = metadata.parse_session_end_info_plugin_data(content[metadata.SESSION_END_INFO_TAG])
+        assert end.status == STATUS_SUCCESS
+        assert metadata.SESSION_START_INFO_TAG in content
 
 
 def test_the_table_and_the_families_are_those_of_the_archive(tmp_path, entries):

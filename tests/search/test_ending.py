@@ -14,7 +14,8 @@ from canvas_rl import train
 from canvas_rl.errors import ConfigError, RunError, UnknownNameError
 from canvas_rl.evaluation.latency import LatencyConfig
 from canvas_rl.evaluation.measurement import Measurement, Status
-from canvas_rl.study import SearchSettings
+from canvas_rl.evaluation.timing import PairTiming
+from canvas_rl.study import SearchSettings, final
 from canvas_rl.study.archive import Entry
 from canvas_rl.study.final import measure_network
 from canvas_rl.study.folder import RunFolder
@@ -60,6 +61,26 @@ def test_a_whole_network_is_timed(entry):
 def test_a_network_that_raises_anything_is_left_out_with_a_warning(entry, caplog):
     assert measure_network(entry, target(nn.BatchNorm2d(8), Fussy()), LatencyConfig(time_cap_s=0.01)) is None
     assert "only one at a time" in caplog.text
+
+
+def test_the_check_of_a_network_repeats(entry, monkeypatch):
+    seen = []
+
+    def note(network, original, example, config):
+        seen.append([tensor.clone() for tensor in network.state_dict().values()])
+        return PairTiming(1.0, 2.0, 3, 0.0)
+
+    monkeypatch.setattr(final, "network_latency", note)
+    place = target(nn.BatchNorm2d(8))
+    for seed in (0, 0, 1):
+        torch.rand(3)  # whatever was drawn before
+        before = torch.get_rng_state()
+        measure_network(entry, place, LatencyConfig(), seed)
+        assert torch.equal(torch.get_rng_state(), before)
+    first, again, other = seen
+    assert len(first) > 0
+    assert all(map(torch.equal, first, again))
+    assert not all(map(torch.equal, first, other))
 
 
 class Infinite(nn.Module):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,9 @@ class Evaluator(AnalyticEvaluator):
         for graph in graphs:
             if self.skip(graph):
                 self.screened.append(graph.hash)
-                results.append(Measurement(graph.hash, Status.SKIPPED, "predicted to be too slow"))
+                measured = super().evaluate([graph])[0]
+                costs = tuple(replace(site, latency_s=None, reference_latency_s=None) for site in measured.sites)
+                results.append(Measurement(graph.hash, Status.SKIPPED, "predicted to be too slow", costs))
                 on_result(results[-1])
                 continue
             if graph.hash in self.store:
@@ -136,6 +139,7 @@ def test_a_resumed_run_stands_by_what_it_skipped(space, kernels, tmp_path):
     after = resumed.judge(kernels[2:6])
     assert [outcome.reward for outcome in after] == [outcome.reward for outcome in before]
     assert after[0].measurement == before[0].measurement
+    assert after[0].measurement.sites[0].flops > 0  # its static cost is known
     assert other.paid == other.screened == []
     assert (resumed.count, resumed.skipped, resumed.store_hits) == (6, 2, 0)
 
@@ -233,7 +237,7 @@ def test_the_archive_keeps_the_best_and_tells_of_improvements(space, kernels, tm
 def test_resumed_after_an_interruption_nothing_is_evaluated_or_counted_twice(space, kernels, tmp_path):
     session, evaluator, _ = make(space, tmp_path, evaluations=12)
     session.judge(kernels[:4])
-    session.checkpoint(Snapshot({"rounds": 1}))
+    session.checkpoint(Snapshot({"rounds": 1}, version=7))
     evaluator.stop_after = 6
     with pytest.raises(SearchOver, match="stopped by a test"):
         session.judge(kernels[4:8])
@@ -241,6 +245,7 @@ def test_resumed_after_an_interruption_nothing_is_evaluated_or_counted_twice(spa
 
     resumed, other, _ = make(space, tmp_path, evaluations=12, store=evaluator.store)
     assert resumed.restored.state == {"rounds": 1}
+    assert resumed.restored.version == 7
     assert resumed.count == 6
     assert resumed.archive.best.reward == session.archive.best.reward
     outcomes = resumed.judge(kernels[4:8])

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,12 +8,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import canvas_rl
 from canvas_rl.errors import FormatError
+from canvas_rl.evaluation.evaluator import KernelEvaluator
 from canvas_rl.evaluation.store import MeasurementStore
 from canvas_rl.export import main as export
 from canvas_rl.show import main as show
@@ -81,6 +84,66 @@ def test_a_resumed_run_ends_with_the_evaluations_asked_for_none_twice(finished):
         assert connection.execute(text("select count(*) from measurements")).scalar() == 7
 
 
+def test_resuming_a_run_with_nothing_left_changes_nothing_and_says_so(finished, capsys, monkeypatch):
+    folder, _ = finished
+
+    def contents():
+        files = [path for path in folder.rglob("*") if path.is_file() and "sqlite-" not in path.name]
+        return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+    before = contents()
+    monkeypatch.setattr(KernelEvaluator, "__init__", None)  # nothing is measured
+    for arguments, message in (
+        ([], "All 7 evaluations are done, and nothing was changed"),
+        (
+            ["--evaluations", "5"],
+            "The run has 7 evaluations already, more than the 5 asked for, and nothing",
+        ),
+    ):
+        assert main(["--resume", "--run-dir", str(folder), *arguments]) == 0
+        output = capsys.readouterr().out
+        assert message in output
+        assert "whole network (ms)" in output
+        (row,) = (line for line in output.splitlines() if "whole network" in line)
+        network = json.loads((folder / "best" / "metrics.json").read_text())["network"]
+        assert f"({network['speedup']:.2f}x)" in row
+        assert contents() == before
+
+
+def test_a_run_on_a_relative_data_file_is_resumed_from_elsewhere(tmp_path, data, monkeypatch, capsys):
+    here, elsewhere, folder = tmp_path / "here", tmp_path / "elsewhere", tmp_path / "run"
+    for place in (here, elsewhere):
+        place.mkdir()
+    shutil.copy(data[1], here / "mine.npz")
+    monkeypatch.chdir(here)
+    options = ["--agent", "random", "--agent-options", "kernels_per_round=1", "--dataset", "mine.npz"]
+    assert train("--run-dir", str(folder), "--evaluations", "1", *options) == 0
+    monkeypatch.chdir(elsewhere)
+    resume = ["--resume", "--run-dir", str(folder)]
+    assert main([*resume, "--evaluations", "2"]) == 0
+    assert rescore(folder)[0] == json.loads((folder / "best" / "metrics.json").read_text())["accuracy"]
+    shutil.move(here / "mine.npz", elsewhere / "moved.npz")
+    capsys.readouterr()
+    missing = refused(capsys, main([*resume, "--evaluations", "3"]))
+    assert f"{str(here / 'mine.npz')!r} does not exist" in missing
+    assert main([*resume, "--evaluations", "3", "--dataset", "moved.npz"]) == 0
+    monkeypatch.chdir(here)
+    assert main([*resume, "--evaluations", "4"]) == 0
+    capsys.readouterr()
+    saved = dict(np.load(data[1]))
+    np.savez(elsewhere / "moved.npz", **{**saved, "train_labels": 1 - saved["train_labels"]})
+    assert "with the same torch and data" in refused(capsys, main([*resume, "--evaluations", "5"]))
+
+
+def test_resuming_a_run_whose_end_was_not_written_writes_it(finished, tmp_path, monkeypatch):
+    copy = shutil.copytree(finished[0], tmp_path / "copy")
+    shutil.rmtree(copy / "best")
+    assert main(["--resume", "--run-dir", str(copy)]) == 0
+    assert (copy / "best" / "weights.safetensors").exists()
+    accumulator, _ = event_tags(copy)
+    assert [event.step for event in accumulator.Scalars("final/evaluations")] == [4, 7]
+
+
 def test_a_fresh_process_reproduces_the_quality(finished):
     folder, _ = finished
     saved = json.loads((folder / "best" / "metrics.json").read_text())
@@ -97,7 +160,9 @@ def test_the_best_kernel_loads_and_is_the_archives_best(finished):
     pack = canvas_rl.load_kernel(folder)
     state = json.loads((folder / "state.json").read_text())
     rewards = [entry["reward"] for entry in state["archive"]]
-    assert json.loads((folder / "best" / "metrics.json").read_text())["reward"] == max(rewards)
+    metrics = json.loads((folder / "best" / "metrics.json").read_text())
+    assert metrics["reward"] == max(rewards)
+    assert metrics["reference_reward"] == 1.0
     assert pack.graph.to_json() == state["archive"][0]["kernel"]
     assert canvas_rl.KernelPack.load(folder / "best" / "kernel.py").graph == pack.graph
 
@@ -158,8 +223,6 @@ def test_tensorboard_shows_what_it_should(finished):
 
 
 def test_a_network_with_damaged_weights_is_refused(finished, tmp_path):
-    import shutil
-
     folder, _ = finished
     copy = tmp_path / "best"
     shutil.copytree(folder / "best", copy)
@@ -184,10 +247,10 @@ def test_a_used_folder_is_refused(finished, capsys):
     ("arguments", "message"),
     [
         (["--seed", "5"], "made with seed 0, not 5"),
-        (["--kernel-sizes", "3", "5"], "made with kernel_sizes"),
+        (["--kernel-sizes", "3", "5"], "made with --kernel-sizes (3,)"),
         (["--agent", "random"], "made with agent 'ppo', not 'random'"),
         (["--dataset", "motifs"], "made with dataset"),
-        (["--skip-slower", "2"], "made with skip_slower 0.5, not 2.0"),
+        (["--skip-slower", "2"], "made with --skip-slower 0.5, not 2.0"),
     ],
 )
 def test_resuming_another_search_is_refused(finished, capsys, arguments, message):
@@ -198,23 +261,21 @@ def test_resuming_another_search_is_refused(finished, capsys, arguments, message
 
 
 def test_resuming_with_a_changed_space_is_refused(finished, tmp_path, capsys):
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(finished[0], copy)
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "space_fingerprint": "0" * 16}))
-    assert "another search space" in refused(capsys, main(["--resume", "--run-dir", str(copy)]))
+    assert "another search space" in refused(capsys, main(["--resume", "--run-dir", str(copy), "--evaluations", "9"]))
 
 
 def test_resuming_on_another_device_is_refused(finished, tmp_path, capsys):
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(finished[0], copy)
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "measured": "another GPU, 0"}))
-    assert "measured as 'another GPU, 0'" in refused(capsys, main(["--resume", "--run-dir", str(copy)]))
+    assert "measured as 'another GPU, 0'" in refused(
+        capsys, main(["--resume", "--run-dir", str(copy), "--evaluations", "9"])
+    )
 
 
 @pytest.mark.parametrize(
@@ -233,7 +294,7 @@ def test_resuming_on_another_device_is_refused(finished, tmp_path, capsys):
         (["--skip-slower", "1"], "pip install scikit-learn"),
         (["--necessary-filter", "bmm", "--forbidden-filter", "bmm"], "bmm"),
         (["--num-weighted-range", "6", "8"], "weighted"),
-        (["--flops-budget", "1e-9"], "flops_budget"),
+        (["--flops-budget", "1e-9"], "--flops-budget"),
         (["--resume"], "no run to resume"),
     ],
 )
@@ -274,12 +335,21 @@ def test_a_damaged_config_is_refused(tmp_path, capsys, content):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--evaluations", "0"], ["--kernel-sizes", "4"], ["--evaluation", "3"], ["--skip-slower", "-1"]]
+    ("arguments", "message"),
+    [
+        (["--evaluations", "0"], "--evaluations is 0: expected at least 1"),
+        (["--evaluations", "ten"], "--evaluations is 'ten': expected a whole number"),
+        (["--kernel-sizes", "4"], "--kernel-sizes has 4: expected odd numbers of at least 3"),
+        (["--num-primitive-range", "6", "2"], "--num-primitive-range is (6, 2)"),
+        (["--evaluation", "3"], "unknown option '--evaluation'. Did you mean '--evaluations'?"),
+        (["--skip-slower", "-1"], "--skip-slower is -1.0: expected a speedup above 0"),
+        (["--latency", "fast"], "--latency is 'fast': expected one of eager, compile"),
+        (["--agent-options", "batch_size=0"], "agent option batch_size is 0: expected at least 1"),
+        (["runs/one"], "nothing was expected at 'runs/one'"),
+    ],
 )
-def test_flags_out_of_range_exit_with_2(arguments):
-    with pytest.raises(SystemExit) as end:
-        main(arguments)
-    assert end.value.code == 2
+def test_refusals_name_options_as_they_are_typed(capsys, arguments, message):
+    assert message in refused(capsys, main(arguments))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

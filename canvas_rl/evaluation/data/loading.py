@@ -22,6 +22,11 @@ DATASETS = Registry(
 )
 
 
+def is_file(name: str) -> bool:
+    """Whether a data set's name is the path of a file."""
+    return name.endswith(".npz")
+
+
 def load_dataset(name: str, data_dir: str | Path | None = None, seed: int = 0) -> Dataset:
     """Load a data set.
 
@@ -36,11 +41,11 @@ def load_dataset(name: str, data_dir: str | Path | None = None, seed: int = 0) -
         UnknownNameError: `name` is none of these.
         DatasetError: a file or an array is missing or malformed.
     """
-    folder = None if data_dir is None else Path(data_dir).expanduser()
+    folder = None if data_dir is None else Path(data_dir).expanduser().absolute()
     if folder is not None and not folder.is_dir():
         raise DatasetError(f"data folder {str(folder)!r} is not a folder: check --data-dir")
-    if name.endswith(".npz"):
-        return read_npz((folder or Path()) / name)
+    if is_file(name):
+        return read_npz((folder or Path.cwd()) / Path(name).expanduser())
     if ":" in name:
         return _call(name)
     spec: DatasetSpec = _spec(name)
@@ -49,7 +54,7 @@ def load_dataset(name: str, data_dir: str | Path | None = None, seed: int = 0) -
 
 def describe_dataset(name: str, data_dir: str | Path | None = None, seed: int = 0) -> DatasetShape:
     """Image shape and number of classes, without loading where they are known; else as `load_dataset`."""
-    if name.endswith(".npz") or ":" in name:
+    if is_file(name) or ":" in name:
         dataset = load_dataset(name, data_dir, seed)
         return DatasetShape(dataset.image_shape, dataset.classes)
     spec = _spec(name)
