@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from canvas_rl.errors import CanvasError, ConfigError
 from canvas_rl.evaluation.latency import LatencyConfig
+from canvas_rl.files import is_folder
 from canvas_rl.handover import (
     ExportConfig,
     Exported,
@@ -22,7 +23,6 @@ from canvas_rl.handover import (
     parse_site,
     resolve_kernel,
 )
-from canvas_rl.files import is_folder
 from canvas_rl.handover.usage import usage
 from canvas_rl.study.loading import load_network, network_input_shape
 

@@ -19,7 +19,7 @@ _UNFINISHED = re.compile(r"\.(.+)\.[a-z0-9_]{8}(\.old)?")
 
 
 def exists(path: Path) -> bool:
-    """Whether there is such a file or folder; not where its name is too long, or a folder above it can't be searched."""
+    """Whether there is such a file or folder; False where its name is too long or a folder above can't be searched."""
     try:
         return path.exists()
     except OSError:
