@@ -123,6 +123,8 @@ def _heading(known: KnownKernel) -> Iterator[str]:
     if measurement is not None and measurement.quality is not None and measurement.speedup is not None:
         device = measurement.environment.get("device", "an unknown device")
         yield f"In its run: quality {measurement.quality:.3f}, {measurement.speedup:.2f}x (geometric mean) on {device}"
+    if known.shortfall is not None:
+        yield known.shortfall
 
 
 def _notes(known: KnownKernel, config: LatencyConfig, timings: Sequence[object]) -> Iterator[str]:

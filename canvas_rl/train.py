@@ -60,8 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output = _console()
     if result.rows:
         output.print(result.table(output.width))
-    elif result.totals["evaluations"]:
-        output.print("No kernel was measured without failure.")
     output.print(result.summary(), highlight=False, markup=False, soft_wrap=not output.is_terminal)
     output.print(f"Saved in {result.path}", highlight=False, markup=False, soft_wrap=True)
     return 0

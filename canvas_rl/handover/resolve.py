@@ -15,6 +15,7 @@ from canvas_rl.kernels import KernelPack, load_kernel
 from canvas_rl.kernels.sampling import DEFAULT_SITES
 from canvas_rl.registry import did_you_mean
 from canvas_rl.study.loading import best_folder
+from canvas_rl.study.verdict import shortfall
 from canvas_rl.symbolic.site import ReferenceConv, Site
 
 _WINDOWS = (3, 1, 5, 7, 9, 11)
@@ -31,6 +32,7 @@ class KnownKernel:
         folder: the `best/` of its run, None for a kernel without a run.
         measurement: how the run measured it, None where that is not known.
         reference: how the run measured the replaced convolution, likewise.
+        shortfall: a sentence that the run found no kernel that beats the convolution; None if it did, or not known.
     """
 
     pack: KernelPack
@@ -39,6 +41,7 @@ class KnownKernel:
     folder: Path | None = None
     measurement: Measurement | None = None
     reference: Measurement | None = None
+    shortfall: str | None = None
 
     def at(self, sites: Sequence[Site]) -> "KnownKernel":
         """The kernel at other sites, beside 3x3 convolutions; figures of its run are left out where sites differ.
@@ -52,7 +55,7 @@ class KnownKernel:
         places = tuple(Place(site, known.get(site, ReferenceConv())) for site in sites)
         if places == self.places:
             return self
-        return replace(self, places=places, measurement=None, reference=None)
+        return replace(self, places=places, measurement=None, reference=None, shortfall=None)
 
 
 def resolve_kernel(name: str, sites: Sequence[Site] = ()) -> KnownKernel:
@@ -112,15 +115,16 @@ def _of_run(pack: KernelPack, metrics: Path) -> KnownKernel:
     try:
         measurement, reference = (Measurement.from_json(data[part]) for part in ("measurement", "reference"))
         places = _places(data, reference)
+        rewards = data["reward"], data.get("reference_reward")  # older runs have the first alone
+        missed = None if rewards[1] is None else shortfall(measurement, float(rewards[0]), reference, float(rewards[1]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FormatError(f"{str(metrics)!r} is damaged ({error!r}): restore it from where it was saved") from error
     if measurement.kernel != pack.graph.hash:
         raise FormatError(f"{str(metrics)!r} has the figures of another kernel than the kernel.json beside it")
     folder = metrics.parent
     run = folder.parent if folder.name == "best" else folder
-    return KnownKernel(
-        pack, f"the best kernel of {run if run.name else run.resolve()}", places, folder, measurement, reference
-    )
+    origin = f"the best kernel of {run if run.name else run.resolve()}"
+    return KnownKernel(pack, origin, places, folder, measurement, reference, missed)
 
 
 def _places(data: dict[str, Any], reference: Measurement) -> tuple[Place, ...]:

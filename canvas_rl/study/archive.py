@@ -18,6 +18,12 @@ class Entry:
     measurement: Measurement
     reward: float
 
+    def __repr__(self) -> str:
+        return f"Entry({self})"
+
+    def __str__(self) -> str:
+        return f"{self.graph.hash[:8]}: {describe(self)}, reward {self.reward:.3f}"
+
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dict; `from_json` is its inverse."""
         return {"kernel": self.graph.to_json(), "measurement": self.measurement.to_json(), "reward": self.reward}

@@ -13,7 +13,6 @@ from canvas_rl.errors import EvaluationError
 from canvas_rl.evaluation.data import describe_dataset
 from canvas_rl.evaluation.evaluator import FinalResult, KernelEvaluator
 from canvas_rl.evaluation.latency import LatencyConfig, network_latency
-from canvas_rl.evaluation.measurement import Measurement
 from canvas_rl.files import write_json, write_tensors
 from canvas_rl.ir import KernelGraph
 from canvas_rl.kernels import KernelPack
@@ -66,7 +65,7 @@ def write_kernel(folder: Path, graph: KernelGraph) -> None:
     pack.save_graphviz_code(folder / "kernel.dot")
 
 
-def write_best(folder: Path, row: Row, final: FinalResult, evaluator: KernelEvaluator) -> None:
+def write_best(folder: Path, row: Row, final: FinalResult, evaluator: KernelEvaluator, reference_reward: float) -> None:
     """Write a kernel, its trained proxy network and its figures.
 
     Args:
@@ -74,13 +73,14 @@ def write_best(folder: Path, row: Row, final: FinalResult, evaluator: KernelEval
         row: the kernel.
         final: its trained proxy network.
         evaluator: that measured it.
+        reference_reward: what the replaced convolution itself would earn.
     """
     write_kernel(folder, row.entry.graph)
     write_tensors(folder / "weights.safetensors", final.network.state_dict())
-    write_json(folder / "metrics.json", metrics(row, final, evaluator.reference, evaluator))
+    write_json(folder / "metrics.json", metrics(row, final, evaluator, reference_reward))
 
 
-def metrics(row: Row, final: FinalResult, reference: Measurement, evaluator: KernelEvaluator) -> dict[str, Any]:
+def metrics(row: Row, final: FinalResult, evaluator: KernelEvaluator, reference_reward: float) -> dict[str, Any]:
     """The figures of a kernel, and what it takes to build its proxy network again."""
     proxy = evaluator.config.proxy
     data = None if proxy is None else describe_dataset(proxy.dataset, proxy.data_dir, proxy.data_seed)
@@ -88,12 +88,13 @@ def metrics(row: Row, final: FinalResult, reference: Measurement, evaluator: Ker
         "format": METRICS_FORMAT,
         "kernel": row.entry.graph.hash,
         "reward": row.entry.reward,
+        "reference_reward": reference_reward,
         "quality": final.quality,
         "accuracy": final.accuracy,
         "test_accuracy": final.test_accuracy,
         "network": row.network.to_json() if row.network else None,
         "measurement": row.entry.measurement.to_json(),
-        "reference": reference.to_json(),
+        "reference": evaluator.reference.to_json(),
         "places": [place.to_json() for place in evaluator.places],
         "proxy": proxy.to_json() if proxy else None,
         "data": data._asdict() if data else None,

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from canvas_rl.study.archive import Entry, describe
 
-_BAR_WIDTH = 16
+_BAR_WIDTH = 12
 _LINES = 10
 _LINE_S = 60.0
 _CELL_S = 0.2
@@ -29,6 +29,7 @@ class State:
         rate: evaluations a second.
         left_s: seconds until it ends; None if that is not known yet.
         best: its best kernel in a few words.
+        reward: what the best kernel earned; None while there is none.
         skipped: kernels, of those done, that were predicted to be too slow and not measured.
     """
 
@@ -37,11 +38,13 @@ class State:
     rate: float = 0.0
     left_s: float | None = None
     best: str = "none yet"
+    reward: float | None = None
     skipped: int = 0
 
     def words(self, room: int | None = None) -> str:
         """In words, the most important first; what does not fit into `room` characters is left out."""
         parts = [f"{self.done}/{self.total}", f"left {_clock(self.left_s)}", f"best {self.best}"]
+        parts += [] if self.reward is None else [f"reward {self.reward:.3f}"]
         parts += [f"{self.rate:.2f}/s"] if self.rate else []
         parts += [f"{self.skipped} skipped"] if self.skipped else []
         while room is not None and len(parts) > 1 and len(" · ".join(parts)) > room:
@@ -50,7 +53,7 @@ class State:
 
 
 class SearchProgress:
-    """Shows evaluations, time left, best speedup and quality, evaluations/s and kernels skipped.
+    """Shows evaluations, time left, best speedup, quality and reward, evaluations/s and kernels skipped.
 
     Use it as a context manager. A terminal gets a bar. A file or pipe gets a line for every tenth of the evaluations,
     at most a minute apart as long as kernels come. A notebook gets a bar in the cell, which needs no widgets.
@@ -94,8 +97,8 @@ class SearchProgress:
         if time_left_s is not None:
             left = time_left_s if left is None else min(left, time_left_s)
         if self._view is not None:
-            found = describe(best) if best else "none yet"
-            self._view.show(State(done, self._total, rate, left, found, skipped))
+            found, reward = (describe(best), best.reward) if best else ("none yet", None)
+            self._view.show(State(done, self._total, rate, left, found, reward, skipped))
 
 
 class _View(Protocol):

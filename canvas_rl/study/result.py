@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 from canvas_rl.evaluation.measurement import Measurement
-from canvas_rl.study.archive import Entry, describe
+from canvas_rl.study.archive import Entry
+from canvas_rl.study.verdict import shortfall
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ class Row:
     entry: Entry
     network: NetworkLatency | None = None
 
+    def __repr__(self) -> str:
+        return f"Row({self.entry})"
+
 
 @dataclass(frozen=True)
 class SearchResult:
@@ -51,6 +55,7 @@ class SearchResult:
         reference: the replaced convolution.
         reason: why the search ended.
         totals: evaluations, failures by status, store hits, repeats.
+        reference_reward: what the replaced convolution itself would earn.
     """
 
     path: Path
@@ -58,11 +63,10 @@ class SearchResult:
     reference: Measurement
     reason: str
     totals: dict[str, Any]
+    reference_reward: float
 
     def __repr__(self) -> str:
-        found = "no kernel"
-        if self.best is not None:
-            found = f"best {self.best.graph.hash[:8]}: {describe(self.best)}, reward {self.best.reward:.3f}"
+        found = f"best {self.best}" if self.best else "no kernel"
         return f"SearchResult({str(self.path)!r}, {self.totals['evaluations']} evaluations, {found})"
 
     @property
@@ -70,28 +74,38 @@ class SearchResult:
         """The best kernel."""
         return self.rows[0].entry if self.rows else None
 
+    @property
+    def shortfall(self) -> str | None:
+        """A sentence that no kernel beats the replaced convolution, and what to try; None if the best does."""
+        best = self.best
+        measurement, earned = (best.measurement, best.reward) if best else (None, 0.0)
+        return shortfall(measurement, earned, self.reference, self.reference_reward)
+
     def summary(self) -> str:
-        """Why the search ended and what it did, in a line or two."""
+        """Why the search ended, what it did and, if so, that no kernel beats the convolution: a line each."""
         counts, ended = self.totals, f"{self.reason[:1].upper()}{self.reason[1:]}."
         if not counts["evaluations"]:
             return f"{ended} No kernel was evaluated before."
         statuses = ", ".join(f"{count} {status}" for status, count in counts["statuses"].items())
-        return (
+        done = (
             f"{ended} Kernels: {counts['evaluations']} ({statuses}), of these {counts['store_hits']} from the store; "
             f"{counts['repeats']} repeats on top."
         )
+        return "\n".join(filter(None, (done, self.shortfall)))
 
-    def table(self, width: int | None = None) -> Table:
+    def table(self, width: int | None = None) -> RenderableType:
         """The best kernels beside the convolution that they replace.
 
         Args:
-            width: columns of text that it may take: as many of the kernels as fit, the best in any case; None for all.
+            width: columns of text that it may take; None for as many as it likes. Where they are too few, kernels'
+                latencies are told as ratios to the convolution's; where that does not fit, each has a table of its own.
         """
-        tables = (self._table(self.rows[:count]) for count in range(len(self.rows), 1, -1))
-        fitting = (table for table in tables if width is None or _width(table) <= width)
-        return next(fitting, None) or self._table(self.rows[:1])
+        for table in (self._table(self.rows), self._table(self.rows, compact=True)):
+            if width is None or _width(table) <= width:
+                return table
+        return Group(*(self._table([row]) for row in self.rows))
 
-    def _table(self, rows: Sequence[Row]) -> Table:
+    def _table(self, rows: Sequence[Row], compact: bool = False) -> Table:
         sites = self.reference.sites
         table = Table(title="Best kernels beside the replaced convolution", show_lines=False)
         table.add_column("")
@@ -100,10 +114,10 @@ class SearchResult:
             table.add_column(row.entry.graph.hash[:8], justify="right")
         measurements = [self.reference, *(row.entry.measurement for row in rows)]
         for index, site in enumerate(sites):
-            table.add_row(f"latency {site.site} (ms)", *(_latency(item, index) for item in measurements))
+            table.add_row(f"latency {site.site} (ms)", *(_latency(item, index, compact) for item in measurements))
         network = next((row.network for row in rows if row.network), None)
         own = "-" if network is None else f"{network.reference_latency_s * 1e3:.3g}"
-        table.add_row("whole network (ms)", own, *(_network(row) for row in rows))
+        table.add_row("whole network (ms)", own, *(_network(row, compact) for row in rows))
         table.add_row("speedup (geometric mean)", *(number(item.speedup, "{:.2f}x") for item in measurements))
         table.add_row("FLOPs (sum of sites)", *(short_total(item, "flops") for item in measurements))
         table.add_row("parameters (sum of sites)", *(short_total(item, "params") for item in measurements))
@@ -113,7 +127,8 @@ class SearchResult:
             "test accuracy", *(number(item.test_accuracy, "{:.1%}") for item in measurements), end_section=True
         )
         table.add_row("quality (validation)", *(number(item.quality, "{:.3f}") for item in measurements))
-        table.add_row("reward", "-", *(f"{row.entry.reward:.3f}" for row in rows))
+        rewards = (self.reference_reward, *(row.entry.reward for row in rows))
+        table.add_row("reward", *map("{:.3f}".format, rewards))
         return table
 
 
@@ -122,17 +137,23 @@ def _width(table: Table) -> int:
     return Console(width=1000).measure(table).maximum
 
 
-def _latency(measurement: Measurement, index: int) -> str:
+def _latency(measurement: Measurement, index: int, compact: bool) -> str:
     figures = measurement.sites[index] if index < len(measurement.sites) else None
     if figures is None or figures.latency_s is None:
         return "-"
-    ratio = figures.speedup
-    shown = "" if ratio is None or ratio == 1.0 else f" ({ratio:.2f}x)"
-    return f"{figures.latency_s * 1e3:.3g}{shown}"
+    return _milliseconds(figures.latency_s, None if figures.speedup == 1.0 else figures.speedup, compact)
 
 
-def _network(row: Row) -> str:
-    return "-" if row.network is None else f"{row.network.latency_s * 1e3:.3g} ({row.network.speedup:.2f}x)"
+def _network(row: Row, compact: bool) -> str:
+    return "-" if row.network is None else _milliseconds(row.network.latency_s, row.network.speedup, compact)
+
+
+def _milliseconds(latency_s: float, speedup: float | None, compact: bool) -> str:
+    """A latency and how often it fits into the convolution's; only the latter if it shall be short."""
+    latency = f"{latency_s * 1e3:.3g}"
+    if speedup is None:
+        return latency
+    return f"{speedup:.2f}x" if compact else f"{latency} ({speedup:.2f}x)"
 
 
 def number(value: float | None, form: str) -> str:

@@ -172,7 +172,7 @@ class _Run:
                     session.end()
         finally:
             board.close()
-        return SearchResult(folder.path, rows, reference, reason, summary(session))
+        return SearchResult(folder.path, rows, reference, reason, summary(session), plan.reward(reference, reference))
 
     def _play(self, session: SearchSession, stopper: Stopper, progress: bool | Console) -> str:
         """Run the agent; why it ended."""
@@ -202,5 +202,7 @@ class _Run:
             except EvaluationError as error:  # the table is still worth having
                 logger.warning("best/ is not written: %s; --resume tries it again", error)
             else:
-                self._folder.replace_best(lambda folder: write_best(folder, rows[0], final, self._evaluator))
+                reference = self._evaluator.reference
+                earned = self._plan.reward(reference, reference)
+                self._folder.replace_best(lambda folder: write_best(folder, rows[0], final, self._evaluator, earned))
         return rows

@@ -256,7 +256,7 @@ class SearchSession:
         if self.archive.add(entry):
             self._parts.board.best(entry, self.count)
             self._parts.folder.replace_best(lambda folder: write_kernel(folder, graph))
-            logger.info("evaluation %d: best so far, %s", self.count, describe(entry))
+            logger.info("evaluation %d: best so far, %s, reward %.3f", self.count, describe(entry), reward)
         if self.front.add(entry):
             self._parts.board.front(self.front.entries, self.front.hypervolume, self.measured, self.count)
         if new:

@@ -54,6 +54,14 @@ def test_a_run_is_shown_with_its_latencies(capsys):
     ]
 
 
+def test_a_run_whose_best_kernel_does_not_beat_the_convolution_says_so(capsys, tmp_path):
+    (tmp_path / "kernel.py").write_text((Path(RUN) / "kernel.py").read_text())
+    metrics = json.loads((Path(RUN) / "metrics.json").read_text())
+    for own, said in ((1.0, False), (metrics["reward"], True)):
+        (tmp_path / "metrics.json").write_text(json.dumps({**metrics, "reference_reward": own}))
+        assert ("No kernel beats the replaced convolution" in shown(capsys, str(tmp_path))) == said
+
+
 def test_latency_is_measured_where_a_device_is_given(capsys, monkeypatch):
     monkeypatch.setattr(LatencyConfig, "cap_s", 0.01)
     output = shown(capsys, "conv1x1", *SITES, "--device", "cpu", "--batch-size", "3", "--dtype", "bfloat16")

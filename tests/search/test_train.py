@@ -97,7 +97,9 @@ def test_the_best_kernel_loads_and_is_the_archives_best(finished):
     pack = canvas_rl.load_kernel(folder)
     state = json.loads((folder / "state.json").read_text())
     rewards = [entry["reward"] for entry in state["archive"]]
-    assert json.loads((folder / "best" / "metrics.json").read_text())["reward"] == max(rewards)
+    metrics = json.loads((folder / "best" / "metrics.json").read_text())
+    assert metrics["reward"] == max(rewards)
+    assert metrics["reference_reward"] == 1.0
     assert pack.graph.to_json() == state["archive"][0]["kernel"]
     assert canvas_rl.KernelPack.load(folder / "best" / "kernel.py").graph == pack.graph
 
