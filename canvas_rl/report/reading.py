@@ -16,6 +16,7 @@ from canvas_rl.rewards import Reward, make_reward
 from canvas_rl.study.archive import Entry
 from canvas_rl.study.folder import RunFolder
 from canvas_rl.study.settings import SearchSettings
+from canvas_rl.study.verdict import shortfall
 
 
 class Origin(StrEnum):
@@ -79,6 +80,8 @@ class Run:
     """of how kernels were evaluated: latencies are comparable where it and the device are the same"""
     reference: Measurement | None
     """the replaced convolution; None for an unfinished run of an older version"""
+    reference_reward: float | None
+    """what the convolution itself would earn; None where its figures are not known"""
     trials: tuple[Trial, ...]
     """in the order of asking"""
     repeats: int
@@ -90,6 +93,15 @@ class Run:
         """The kernel with the highest reward; of equal ones the first. None if nothing was measured."""
         earned = [trial for trial in self.trials if trial.ok and trial.reward is not None]
         return max(earned, key=lambda trial: trial.reward or 0.0) if earned else None
+
+    @property
+    def shortfall(self) -> str | None:
+        """A sentence that no kernel beats the replaced convolution; None if one does, or that is not known."""
+        if self.reference is None or self.reference_reward is None or not self.trials:
+            return None
+        best = self.best
+        measurement, reward = (best.measurement, best.reward or 0.0) if best else (None, 0.0)
+        return shortfall(measurement, reward, self.reference, self.reference_reward)
 
 
 def read_run(path: str | Path) -> Run:
@@ -125,7 +137,8 @@ def read_run(path: str | Path) -> Run:
     )
     network = metrics.get("network")
     name = folder.path.resolve().name
-    return Run(folder.path, name, settings, device, fingerprint, kept.reference, trials, repeats, network)
+    own = None if kept.reference is None else reward(kept.reference, kept.reference)
+    return Run(folder.path, name, settings, device, fingerprint, kept.reference, own, trials, repeats, network)
 
 
 @dataclass(frozen=True)
