@@ -122,7 +122,7 @@ def _notes(settings: ExportSettings, known: KnownKernel) -> Iterator[str]:
     if settings.site is None:
         rest = f", the first of {len(known.places)}; for another: --site {' or '.join(others)}" if others else ""
         yield f"Site: {first}{rest}"
-    if settings.weights is None:
+    if settings.weights is None and any(node.primitive.weighted for node in known.pack.graph.nodes):
         yield f"Weights: fresh ones, of seed {settings.seed}; for trained ones: --weights FILE.safetensors"
 
 
