@@ -1,7 +1,7 @@
 """The command line: `python -m canvas_rl.export --help`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from safetensors.torch import load_file
 from canvas_rl.command_line import POSITIONAL, exit_code, option_names, read_options
 from canvas_rl.errors import ConfigError
 from canvas_rl.evaluation.latency import LatencyConfig
+from canvas_rl.files import is_folder
 from canvas_rl.handover import (
     ExportConfig,
     Exported,
+    KnownKernel,
     export_kernel,
     export_module,
     parse_site,
@@ -42,9 +44,11 @@ class ExportSettings:
     """python: source and weights in a folder; onnx; torch-export: for torch.export.load; aoti: compiled by torch for
     this device"""
     output: Path
-    """where to: a folder for python, else a file whose name ends with .onnx, or with .pt2"""
+    """where to: a folder for python, else a file whose name ends with .onnx, or with .pt2; an export that is there
+    already is replaced"""
     site: str | None = None
-    """sizes of the kernel's input, as C,H,W (none: the only one, or the first, that it is known for)"""
+    """sizes of the kernel's input, as C,H,W or as tables have it: 64@56x56 (none: the first of those that its run, or
+    its file, names; the output says which)"""
     weights: Path | None = None
     """safetensors file with the weights of the kernel at the site (none: fresh ones)"""
     network: bool = False
@@ -82,26 +86,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(settings: ExportSettings) -> None:
-    exported, shape = _export(settings)
+    exported, shape, notes = _export(settings)
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    console.print(f"Wrote {exported}")
+    console.print(f"{'Replaced' if exported.replaced else 'Wrote'} {exported}")
+    for note in notes:
+        console.print(note)
     console.print("\nTo use it, without canvas_rl:\n")
     console.print(usage(settings.format, exported.path, shape, settings.dtype, settings.device), end="")
 
 
-def _export(settings: ExportSettings) -> tuple[Exported, tuple[int, ...]]:
-    """What was written, and the shape of an input."""
+def _export(settings: ExportSettings) -> tuple[Exported, tuple[int, ...], list[str]]:
+    """What was written, the shape of an input, and what else there is to say."""
     place = LatencyConfig(device=settings.device, dtype=settings.dtype)
     place.check_device()
     config = ExportConfig(settings.format, settings.batch_size, seed=settings.seed)
     batch = settings.batch_size or 1
     if settings.network:
-        if not Path(settings.kernel).is_dir():
+        if not is_folder(Path(settings.kernel)):
             raise ConfigError(f"{settings.kernel!r} is no run: --network needs one, or its best/")
         network = load_network(settings.kernel).to(place.device, place.torch_dtype)
         shape = (batch, *network_input_shape(settings.kernel))
         example = torch.zeros(shape, device=place.device, dtype=place.torch_dtype)
-        return export_module(network, example, settings.output, config), shape
+        return export_module(network, example, settings.output, config), shape, []
     sites = (parse_site(settings.site),) if settings.site else ()
     known = resolve_kernel(settings.kernel, sites)
     site = known.places[0].site
@@ -109,7 +115,17 @@ def _export(settings: ExportSettings) -> tuple[Exported, tuple[int, ...]]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         exported = export_kernel(known.pack, site, settings.output, config, weights, place.device, place.torch_dtype)
-    return exported, (batch, *site.shape)
+    return exported, (batch, *site.shape), list(_notes(settings, known))
+
+
+def _notes(settings: ExportSettings, known: KnownKernel) -> Iterator[str]:
+    """What was taken where nothing was asked for."""
+    first, *others = (str(place.site) for place in known.places)
+    if settings.site is None:
+        rest = f", the first of {len(known.places)}; for another: --site {' or '.join(others)}" if others else ""
+        yield f"Site: {first}{rest}"
+    if settings.weights is None and any(node.primitive.weighted for node in known.pack.graph.nodes):
+        yield f"Weights: fresh ones, of seed {settings.seed}; for trained ones: --weights FILE.safetensors"
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:

@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 _UNFINISHED = re.compile(r"\.(.+)\.[a-z0-9_]{8}(\.old)?")
 
 
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; False where its name is too long or a folder above can't be searched."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; see `exists`."""
+    return exists(path) and path.is_dir()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically.
 

@@ -9,7 +9,6 @@ A small network learns the 8x8 handwritten digits that are shipped with canvas_r
 
 import argparse
 import copy
-import logging
 
 import torch
 import torch.nn.functional as F
@@ -58,8 +57,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="too few epochs to learn much, in a few seconds")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("canvas_rl.handover").setLevel(logging.INFO)
     torch.manual_seed(options.seed)
     torch.set_num_threads(1)
 

@@ -59,7 +59,7 @@ def make_run(folder: Path, evaluations: int, settings: SearchSettings) -> None:
         store.put(shown, graph.to_json(), FINGERPRINT, DEVICE)
     store.close()
     state = {"asked": [graph.hash for graph in kernels], "statuses": dict(statuses), "archive": [], "front": []}
-    run.save_state({**state, "store_hits": 0, "repeats": 0, "reference": evaluator.reference.to_json()})
+    run.save_state({**state, "repeats": 0, "reference": evaluator.reference.to_json()})
 
 
 def sampled(space: SearchSpace, count: int) -> list[KernelGraph]:

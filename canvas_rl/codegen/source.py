@@ -85,13 +85,14 @@ def _checks(graph: KernelGraph) -> Iterator[str]:
     """Refuse sizes that the kernel can't have."""
     seen: set[Size] = set()
     for index, node in enumerate(graph.nodes):
-        rules = node.primitive.infer(graph.input_shapes(index)).constraints
-        for size in (*(rule.size for rule in rules), *node.shape.sizes()):
-            bottom = Size.of(size.den, 1, tuple((symbol, -exp) for symbol, exp in size.exps if exp < 0))
-            top = size * bottom
-            if size in seen or bottom.python() == "1":
+        for size in (*(rule.size for rule in graph.typed[index].constraints), *node.shape.sizes()):
+            if size in seen:
                 continue
             seen.add(size)
+            bottom = Size.of(size.den, 1, tuple((symbol, -exp) for symbol, exp in size.exps if exp < 0))
+            if bottom == ONE:
+                continue
+            top = size * bottom
             yield f"if {_grouped(top.python())} % {_grouped(bottom.python())}:"
             yield f'    raise ValueError(f"{top.python()} must be divisible by {bottom.python()}, but {_values(size)}")'
 

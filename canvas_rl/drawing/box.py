@@ -68,8 +68,8 @@ class Box:
 def box_of(index: int, node: Node) -> Box:
     """A node's box, without a place."""
     title, shape = _wrapped(node.primitive.describe()), _wrapped(str(node.shape))
-    widths = [len(line) * TITLE_SIZE for line in title] + [len(line) * SHAPE_SIZE for line in shape]
-    width = max(_LEAST_WIDTH, round(max(widths) * _CHARACTER) + 2 * _PADDING[0])
+    widest = max(max(map(len, title)) * TITLE_SIZE, max(map(len, shape)) * SHAPE_SIZE)
+    width = max(_LEAST_WIDTH, round(widest * _CHARACTER) + 2 * _PADDING[0])
     height = (len(title) + len(shape)) * _LINE_HEIGHT + 2 * _PADDING[1] + _MARK_HEIGHT * (len(node.inputs) > 1)
     ends = node.primitive.family in ("Input", "Output")
     return Box(
@@ -99,6 +99,8 @@ def ports(centre: float, width: float, above: tuple[float, ...]) -> tuple[float,
 
 def _wrapped(text: str) -> tuple[str, ...]:
     """Lines of about equal length."""
+    if len(text) <= _MOST_CHARACTERS:
+        return (text,)
     lines = textwrap.wrap(text, _MOST_CHARACTERS)
     for width in range(-(-len(text) // len(lines)), _MOST_CHARACTERS):
         if len(evener := textwrap.wrap(text, width)) == len(lines):

@@ -15,6 +15,11 @@ _SWEEPS = 12
 Order = list[list[int]]
 """The vertices of every row from left to right."""
 
+Cost = tuple[int, int, int]
+"""Crossings, operands in the wrong order, steps aside."""
+
+_FREE: Cost = (0, 0, 0)
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -120,8 +125,8 @@ class _Ordering:
             for sweep in range(_SWEEPS):
                 downwards = sweep % 2 == 0
                 state = (downwards, tuple(map(tuple, order)))
-                if state in met:
-                    break  # from here on everything has been seen
+                if least == _FREE or state in met:
+                    break  # from here on nothing is better, or everything has been seen
                 met.add(state)
                 self._sort(order, downwards)
                 self._exchange(order)
@@ -130,10 +135,11 @@ class _Ordering:
         return found
 
     def _sort(self, order: Order, downwards: bool) -> None:
-        neighbours = self._above if downwards else self._below
+        neighbours, place = self._above if downwards else self._below, self._places(order)
         for row in order if downwards else reversed(order):
             if len(row) > 1:
-                row.sort(key=self._barycentre(neighbours, self._places(order)))
+                row.sort(key=self._barycentre(neighbours, place))
+                self._put(row, place)
 
     def _barycentre(self, neighbours: dict[int, list[int]], place: dict[int, int]) -> Callable[[int], float]:
         def key(vertex: int) -> float:
@@ -144,32 +150,50 @@ class _Ordering:
 
     def _exchange(self, order: Order) -> None:
         """Exchange neighbours in a row wherever that is better."""
-        before = self._cost(order)
-        for row in order:
+        place = self._places(order)
+        for index, row in enumerate(order):
+            if len(row) == 1:
+                continue
+            around = order[max(index - 1, 0) : index + 2]  # all that an exchange can make better or worse
+            before = self._weigh(around, place)
             for left in range(len(row) - 1):
                 row[left], row[left + 1] = row[left + 1], row[left]
-                after = self._cost(order)
+                self._put(row, place)
+                after = self._weigh(around, place)
                 if after >= before:
                     row[left], row[left + 1] = row[left + 1], row[left]
+                    self._put(row, place)
                 else:
                     before = after
 
     def _places(self, order: Order) -> dict[int, int]:
         """Where vertices stand: steps to the right of the spine."""
-        place = {}
+        place: dict[int, int] = {}
         for row in order:
-            middle = next(index for index, vertex in enumerate(row) if vertex in self._spine)
-            place.update({vertex: index - middle for index, vertex in enumerate(row)})
+            self._put(row, place)
         return place
 
-    def _cost(self, order: Order) -> tuple[int, int, int]:
-        place = self._places(order)
+    def _put(self, row: list[int], place: dict[int, int]) -> None:
+        """Set where the vertices of one row stand."""
+        step = 0
+        while row[step] not in self._spine:
+            step += 1
+        for vertex in row:
+            place[vertex] = -step
+            step -= 1
+
+    def _cost(self, order: Order) -> Cost:
+        return self._weigh(order, self._places(order))
+
+    def _weigh(self, rows: Order, place: dict[int, int]) -> Cost:
+        """The cost of some rows below each other, and of all pairs, where vertices stand at given places."""
         crossings = length = 0
-        for row in order[:-1]:
-            lines = [(place[upper], place[lower]) for upper in row for lower in self._below.get(upper, [])]
-            crossings += sum((a - c) * (b - d) < 0 for (a, b), (c, d) in combinations(lines, 2))
-            length += sum(abs(a - b) for a, b in lines)
-        return crossings, sum(place[left] > place[right] for left, right in self._pairs), length
+        for row in rows[:-1]:
+            lines = [(place[upper], place[lower]) for upper in row for lower in self._below.get(upper, ())]
+            length += sum([abs(a - b) for a, b in lines])
+            if len(lines) > 1:
+                crossings += sum([(a - c) * (b - d) < 0 for (a, b), (c, d) in combinations(lines, 2)])
+        return crossings, sum([place[left] > place[right] for left, right in self._pairs]), length
 
 
 def aligned(rows: Rows) -> list[tuple[int, int]]:

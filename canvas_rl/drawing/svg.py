@@ -1,7 +1,8 @@
 """A kernel graph as SVG."""
 
 from collections.abc import Iterable, Iterator
-from xml.etree import ElementTree
+from functools import lru_cache
+from xml.sax.saxutils import escape
 
 from canvas_rl.drawing.box import Box
 from canvas_rl.drawing.layout import Point, control_points, lay_out
@@ -9,6 +10,20 @@ from canvas_rl.drawing.look import ARROW, COLOURS, CORNERS, LINE_WIDTH, TEXTS
 from canvas_rl.ir import KernelGraph
 
 _FONT = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+
+
+def _colour(attribute: str, name: str) -> dict[str, str]:
+    """A colour for programs that know no custom properties, and as one."""
+    return {attribute: COLOURS[name], "style": f"{attribute}:var(--kernel-{name},{COLOURS[name]})"}
+
+
+def _look(kind: str) -> dict[str, str]:
+    fill, stroke = _colour("fill", kind), _colour("stroke", "border")
+    return fill | stroke | {"style": f"{fill['style']};{stroke['style']}"}
+
+
+_LOOKS = {kind: _look(kind) for kind in CORNERS}
+_WORDS = {kind: {"font-size": str(size), **_colour("fill", colour)} for kind, (size, colour) in TEXTS.items()}
 
 
 def to_svg(graph: KernelGraph) -> str:
@@ -20,49 +35,45 @@ def to_svg(graph: KernelGraph) -> str:
     """
     layout = lay_out(graph)
     size = {"width": _number(layout.width), "height": _number(layout.height)}
-    root = ElementTree.Element(
-        "svg",
-        {
-            "xmlns": "http://www.w3.org/2000/svg",
-            "viewBox": f"0 0 {size['width']} {size['height']}",
-            **size,
-            "role": "img",
-            "font-family": _FONT,
-            "text-anchor": "middle",
-            "style": "max-width:100%;height:auto",
-        },
-    )
-    ElementTree.SubElement(root, "title").text = _title(graph)
+    root = {
+        "xmlns": "http://www.w3.org/2000/svg",
+        "viewBox": f"0 0 {size['width']} {size['height']}",
+        **size,
+        "role": "img",
+        "font-family": _FONT,
+        "text-anchor": "middle",
+        "style": "max-width:100%;height:auto",
+    }
     lines, arrows = _lines(layout.lines()), (_arrow(edge.points[-1]) for edge in layout.edges)
     stroke = {"fill": "none", "stroke-linecap": "round", "stroke-width": str(LINE_WIDTH), **_colour("stroke", "line")}
-    ElementTree.SubElement(root, "path", {"d": "".join(lines), **stroke})
-    ElementTree.SubElement(root, "path", {"d": "".join(arrows), **_colour("fill", "line")})
-    for box in layout.boxes:
-        _draw(root, box)
-    return ElementTree.tostring(root, encoding="unicode")
+    parts = [
+        _element("title", {}, escape(_title(graph))),
+        _element("path", {"d": "".join(lines), **stroke}),
+        _element("path", {"d": "".join(arrows), **_colour("fill", "line")}),
+        *map(_drawn, layout.boxes),
+    ]
+    return _element("svg", root, "".join(parts))
 
 
-def _draw(root: ElementTree.Element, box: Box) -> None:
+def _drawn(box: Box) -> str:
     """A box about its upper middle: what boxes have in common is the same text, so that drawings compress well."""
-    group = ElementTree.SubElement(root, "g", {"transform": f"translate({_number(box.centre)} {_number(box.y)})"})
     sides = {"x": -box.width / 2, "width": box.width, "height": box.height, "rx": CORNERS[box.kind]}
-    fill, stroke = _colour("fill", box.kind), _colour("stroke", "border")
-    look = fill | stroke | {"style": f"{fill['style']};{stroke['style']}"}
-    ElementTree.SubElement(group, "rect", {name: _number(value) for name, value in sides.items()} | look)
+    inside = [_element("rect", {name: _number(value) for name, value in sides.items()} | _LOOKS[box.kind])]
     for kind, line, x, y in box.lines():
-        size, colour = TEXTS[kind]
-        place = {"x": _number(x - box.centre), "y": _number(y - box.y), "font-size": str(size)}
-        ElementTree.SubElement(group, "text", place | _colour("fill", colour)).text = line
+        place = {"x": _number(x - box.centre), "y": _number(y - box.y)}
+        inside.append(_element("text", place | _WORDS[kind], escape(line)))
+    return _element("g", {"transform": f"translate({_number(box.centre)} {_number(box.y)})"}, "".join(inside))
+
+
+def _element(tag: str, attributes: dict[str, str], content: str | None = None) -> str:
+    """An element of SVG; the attributes are our own and need no escaping."""
+    listed = "".join([f' {name}="{value}"' for name, value in attributes.items()])
+    return f"<{tag}{listed} />" if content is None else f"<{tag}{listed}>{content}</{tag}>"
 
 
 def _title(graph: KernelGraph) -> str:
     listed = ", ".join(node.primitive.describe() for node in graph.nodes[1:-1])
     return f"Kernel {graph.hash[:8]}, {graph.length}: {listed}"
-
-
-def _colour(attribute: str, name: str) -> dict[str, str]:
-    """A colour for programs that know no custom properties, and as one."""
-    return {attribute: COLOURS[name], "style": f"{attribute}:var(--kernel-{name},{COLOURS[name]})"}
 
 
 def _lines(lines: Iterable[tuple[Point, Point]]) -> Iterator[str]:
@@ -91,6 +102,7 @@ def _point(point: Point) -> str:
     return f"{_number(point.x)} {_number(point.y)}"
 
 
+@lru_cache(maxsize=1 << 14)
 def _number(value: float) -> str:
     """At most one decimal, and no minus before a zero."""
     return f"{round(value, 1) + 0.0:g}"

@@ -40,8 +40,8 @@ class Statistics:
     """kernels given to `evaluate`"""
     repeats: int = 0
     """of these, seen before by this evaluator"""
-    store_hits: int = 0
-    """of the others, found in the store"""
+    from_store: set[str] = field(default_factory=set)
+    """hashes of the others that were found in the store"""
     evaluated: int = 0
     """of the others, measured here"""
     skipped: int = 0
@@ -50,6 +50,11 @@ class Statistics:
     """statuses of the distinct kernels, store hits included"""
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     """worker seconds spent on gates, train, compile and time, references included; those of workers side by side add"""
+
+    @property
+    def store_hits(self) -> int:
+        """Kernels found in the store."""
+        return len(self.from_store)
 
 
 @dataclass(frozen=True)
@@ -184,7 +189,7 @@ class KernelEvaluator:
         self.statistics.repeats += len(graphs) - len(fresh)
         stored = self._look_up(list(fresh))
         for measurement in stored.values():
-            self.statistics.store_hits += 1
+            self.statistics.from_store.add(measurement.kernel)
             self._finish(measurement, on_result)
         unknown = [
             _Candidate(name, data := graph.to_json(), kernel_spec(data, self._loader))

@@ -10,7 +10,7 @@ from torch import nn
 
 from canvas_rl.codegen import build_module
 from canvas_rl.errors import ConfigError
-from canvas_rl.files import replaced_file, replaced_folder
+from canvas_rl.files import exists, is_folder, replaced_file, replaced_folder
 from canvas_rl.handover.capture import Positional, capture
 from canvas_rl.handover.config import FORMATS, ExportConfig
 from canvas_rl.handover.formats import OWN_FILES, WRITERS, check_libraries, is_export, write_python
@@ -31,18 +31,22 @@ class Exported:
         config: how it was exported.
         difference: largest difference between file and module, relative to the largest output.
         tolerance: the difference that would have been allowed.
+        replaced: whether an export of before was in its place.
     """
 
     path: Path
     config: ExportConfig
     difference: float
     tolerance: float
+    replaced: bool = False
 
     def __str__(self) -> str:
-        batches = ", ".join(map(str, self.config.batches))
+        sizes = self.config.batches
+        batches = f"batch size {sizes[0]}" if len(sizes) == 1 else f"batch sizes {', '.join(map(str, sizes))}"
+        found = f"off by {self.difference:.1e} of the largest output (allowed: {self.tolerance:.0e})"
         return (
-            f"{self.path}: {self.config.format}, run without canvas_rl at batch sizes {batches}: off by "
-            f"{self.difference:.1e} of the largest output (allowed: {self.tolerance:.0e})"
+            f"{self.path}: {self.config.format}, run without canvas_rl at {batches}: "
+            f"{found if self.difference else 'exactly the same outputs'}"
         )
 
 
@@ -55,7 +59,7 @@ def export_module(
     tensors by position and gives the tensors of the module's output; the first dimension of the first tensor is the
     batch. The file is run in a fresh process that can't import canvas_rl, and moved to its place only if it gives the
     module's outputs for numbers drawn anew (whole numbers: the example's, in another order). A file that is there
-    already is replaced.
+    already is replaced, which `Exported.replaced` says.
 
     Args:
         module: the module; it stays as it is.
@@ -82,10 +86,11 @@ def export_module(
         positional = Positional(positional.module.cpu(), _on_cpu(example_input))
     _check_types(positional, config.format)
     captured = capture(positional, config.batch_size)
+    present = exists(path)
     with replaced_file(path) as beside:
         WRITERS[config.format](beside, captured)
         check = verify(beside, positional, config)
-    return _exported(path, config, check)
+    return _exported(path, config, check, present)
 
 
 def export_kernel(
@@ -119,35 +124,39 @@ def export_kernel(
     example = torch.zeros(1, *place.shape, device=device, dtype=dtype)
     if config.format != "python":
         return export_module(module, example, path, config)
-    _check_folder(path)
+    present = _check_folder(path)
     positional = Positional(module.cpu(), example.cpu())
     with replaced_folder(path) as beside:
         write_python(beside, kernel, place, positional.module)
         check = verify(beside, positional, config)
-    return _exported(path, config, check)
+    return _exported(path, config, check, present)
 
 
-def _exported(path: Path, config: ExportConfig, check: Check) -> Exported:
-    return Exported(path, config, check.difference, check.tolerance)
+def _exported(path: Path, config: ExportConfig, check: Check, replaced: bool) -> Exported:
+    return Exported(path, config, check.difference, check.tolerance, replaced)
 
 
 def _check_path(path: Path, format: str) -> None:
     if path.suffix != FORMATS[format]:
         raise ConfigError(f"the output is {str(path)!r}: expected a name that ends with {FORMATS[format]} for {format}")
-    if path.is_dir():
+    if is_folder(path):
         raise ConfigError(f"the output {str(path)!r} is a folder: name a file in it")
 
 
-def _check_folder(path: Path) -> None:
-    """Only an export of before is replaced, never a folder with anything of the user's in it."""
-    if path.exists() and not path.is_dir():
+def _check_folder(path: Path) -> bool:
+    """Only an export of before is replaced, never a folder with anything of the user's in it; whether one is there."""
+    if exists(path) and not path.is_dir():
         raise ConfigError(f"the output {str(path)!r} is a file: a python export is a folder, so name a new one")
-    present = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
-    strange = sorted(present - OWN_FILES if is_export(path) else present)
+    try:
+        present = {entry.name for entry in path.iterdir()} if is_folder(path) else set()
+        strange = sorted(present - OWN_FILES if is_export(path) else present)
+    except OSError as error:
+        raise ConfigError(f"the output {str(path)!r} can't be read ({error.strerror}): name another folder") from error
     if strange:
         raise ConfigError(
             f"the output {str(path)!r} has other files, such as {strange[0]!r}: name a new folder for a python export"
         )
+    return bool(present)
 
 
 def _on_cpu(example: ExampleInput) -> ExampleInput:

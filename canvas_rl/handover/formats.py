@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from canvas_rl.errors import ExportError, MissingDependencyError
-from canvas_rl.files import write_tensors, write_text
+from canvas_rl.files import exists, write_tensors, write_text
 from canvas_rl.handover.capture import Captured, first_line
 from canvas_rl.kernels import KernelPack
 from canvas_rl.symbolic.site import Site
@@ -47,7 +47,7 @@ def write_python(folder: Path, pack: KernelPack, site: Site, kernel: nn.Module) 
 def is_export(folder: Path) -> bool:
     """Whether a folder was written by `write_python`, and not by a user who has a `kernel.py`, too."""
     source = folder / "kernel.py"
-    return source.is_file() and _FOR_LOAD in source.read_text(encoding="utf-8", errors="replace")
+    return exists(source) and _FOR_LOAD in source.read_text(encoding="utf-8", errors="replace")
 
 
 def check_libraries(format: str) -> None:

@@ -10,7 +10,7 @@ from canvas_rl import zoo
 from canvas_rl.errors import ConfigError, FormatError, UnknownNameError
 from canvas_rl.evaluation.measurement import Measurement
 from canvas_rl.evaluation.subject import Place
-from canvas_rl.files import read_json
+from canvas_rl.files import exists, read_json
 from canvas_rl.kernels import KernelPack, load_kernel
 from canvas_rl.kernels.sampling import DEFAULT_SITES
 from canvas_rl.registry import did_you_mean
@@ -71,7 +71,7 @@ def resolve_kernel(name: str, sites: Sequence[Site] = ()) -> KnownKernel:
         GraphError: the kernel does not fit a site.
         PlaceholderError: the operator makes no sense at the sites.
     """
-    if not _exists(name):
+    if not exists(Path(name)):
         return _operator(name, sites)
     pack = load_kernel(name)
     folder = best_folder(name) if Path(name).is_dir() else Path(name).parent
@@ -81,13 +81,6 @@ def resolve_kernel(name: str, sites: Sequence[Site] = ()) -> KnownKernel:
         places = tuple(Place(site, ReferenceConv()) for site in pack.graph.sites or DEFAULT_SITES)
         known = KnownKernel(pack, f"from {name}", places)
     return known.at(sites) if sites else known
-
-
-def _exists(name: str) -> bool:
-    try:
-        return Path(name).exists()
-    except OSError:  # such as a name that is too long, or a folder that can't be searched
-        return False
 
 
 def parse_site(text: str) -> Site:
@@ -128,7 +121,10 @@ def _of_run(pack: KernelPack, metrics: Path) -> KnownKernel:
         raise FormatError(f"{str(metrics)!r} is damaged ({error!r}): restore it from where it was saved") from error
     if measurement.kernel != pack.graph.hash:
         raise FormatError(f"{str(metrics)!r} has the figures of another kernel than the kernel.json beside it")
-    return KnownKernel(pack, f"best of {metrics.parent}", places, metrics.parent, measurement, reference, missed)
+    folder = metrics.parent
+    run = folder.parent if folder.name == "best" else folder
+    origin = f"the best kernel of {run if run.name else run.resolve()}"
+    return KnownKernel(pack, origin, places, folder, measurement, reference, missed)
 
 
 def _places(data: dict[str, Any], reference: Measurement) -> tuple[Place, ...]:

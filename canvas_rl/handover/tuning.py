@@ -1,19 +1,22 @@
 """Fine-tuning a network after its convolutions were replaced, with the network as it was for a teacher."""
 
 import logging
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from rich.console import Console
 from torch import Tensor, nn
 
 from canvas_rl.errors import ConfigError, EvaluationError, PlaceholderError
 from canvas_rl.models.outputs import main_tensor
 from canvas_rl.placeholder import get_placeholders
 from canvas_rl.placeholder.dry_run import call_arguments, evaluating
+from canvas_rl.progress import clock, fitting, view
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +85,8 @@ def fine_tune(
     train: Batches,
     validation: Batches,
     config: FineTuneConfig | None = None,
+    *,
+    progress: bool | Console = True,
 ) -> FineTuneReport:
     """Train a network after `replace`, first its kernels alone, then all of it.
 
@@ -97,6 +102,8 @@ def fine_tune(
         train: batches of (input, labels) to learn from; gone through once an epoch.
         validation: the same, to count right answers on.
         config: how long and how fast.
+        progress: draw a progress bar, on standard error or on a console of yours. True draws none where the log of
+            `canvas_rl.handover` is shown at level INFO, which has a line for every epoch.
 
     Raises:
         PlaceholderError: the network has no placeholder, so there is no kernel to begin with.
@@ -115,11 +122,14 @@ def fine_tune(
     with evaluating(original):
         before, replaced = accuracy(original, validation), accuracy(network, validation)
         logger.info("accuracy %.1f%% before, %.1f%% replaced", 100 * before, 100 * replaced)
+        kernels = _kernel_weights(network)
+        epochs = (config.kernel_epochs if kernels else 0, config.epochs)
         curve: list[float] = []
-        with _only(network, _kernel_weights(network)) as learned:
-            curve += _stage(network, original, learned, (train, validation), config, config.kernel_epochs)
-        learned = [weight for weight in network.parameters() if weight.requires_grad]
-        curve += _stage(network, original, learned, (train, validation), config, config.epochs)
+        with _Course(epochs, _length(train), replaced, _console(progress)) as course:
+            with _only(network, kernels):
+                curve += _stage(network, original, kernels, (train, validation), config, epochs[0], course)
+            learned = [weight for weight in network.parameters() if weight.requires_grad]
+            curve += _stage(network, original, learned, (train, validation), config, epochs[1], course)
     return FineTuneReport(before, replaced, curve[-1] if curve else replaced, tuple(curve))
 
 
@@ -148,12 +158,13 @@ def _stage(
     data: tuple[Batches, Batches],
     config: FineTuneConfig,
     epochs: int,
+    course: "_Course",
 ) -> Iterator[float]:
     """Train some weights; gives the accuracy after each epoch."""
     if not epochs or not weights:
         return
     train, validation = data
-    steps = epochs * _length(train)
+    steps = epochs * course.batches
     optimizer = torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=steps + 1, pct_start=_WARM_UP
@@ -166,10 +177,15 @@ def _stage(
             nn.utils.clip_grad_norm_(weights, config.max_gradient)
             optimizer.step()
             schedule.step()
+            course.learned()
         if not bool(total.isfinite()):
             raise EvaluationError("fine-tuning diverged: the loss is not finite; try a smaller learning_rate")
-        yield accuracy(network, validation)
-        logger.info("epoch %d of %d: loss %.3f", epoch, epochs, float(total) * epochs / steps)
+        right = accuracy(network, validation)
+        logger.info(
+            "epoch %d of %d: loss %.3f, accuracy %.1f%%", epoch, epochs, float(total) * epochs / steps, 100 * right
+        )
+        course.validated(right)
+        yield right
 
 
 def _step(
@@ -193,6 +209,78 @@ def distance(scores: Tensor, wanted: Tensor, temperature: float) -> Tensor:
     """`T² * KL(softmax(wanted / T), softmax(scores / T))`, the mean over a batch of class scores [N, classes]."""
     own, other = (F.log_softmax(item.float() / temperature, dim=1) for item in (scores, wanted))
     return temperature**2 * F.kl_div(own, other, reduction="batchmean", log_target=True)
+
+
+@dataclass(frozen=True)
+class _State:
+    """How far fine-tuning is: batches, seconds left, epochs, the newest accuracy."""
+
+    unit: ClassVar[str] = "batch"
+    done: int
+    total: int
+    left_s: float | None
+    epoch: str
+    accuracy: float
+
+    def words(self, room: int | None = None) -> str:
+        """In words, as many as there is room for."""
+        parts = [f"{self.done}/{self.total}", f"left {clock(self.left_s)}", self.epoch]
+        return fitting([*parts, f"accuracy {self.accuracy:.1%}"], room)
+
+
+class _Course:
+    """Counts batches and epochs, and shows them while it is entered.
+
+    Args:
+        epochs: of the kernels alone, and of the whole network.
+        batches: in an epoch.
+        accuracy: at the beginning.
+        console: where to show; None for nowhere.
+    """
+
+    def __init__(self, epochs: tuple[int, int], batches: int, accuracy: float, console: Console | None) -> None:
+        self.batches = batches
+        self._epochs, self._accuracy, self._done = epochs, accuracy, 0
+        self._start = time.monotonic()
+        self._view = view(console, self._state()) if console is not None and any(epochs) else None
+
+    def __enter__(self) -> "_Course":
+        if self._view is not None:
+            self._view.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._view is not None:
+            self._view.stop()
+
+    def learned(self) -> None:
+        """Another batch was learned from."""
+        self._done += 1
+        self._show()
+
+    def validated(self, accuracy: float) -> None:
+        """The accuracy after an epoch is known."""
+        self._accuracy = accuracy
+        self._show()
+
+    def _show(self) -> None:
+        if self._view is not None:
+            self._view.show(self._state())
+
+    def _state(self) -> _State:
+        total, elapsed = sum(self._epochs) * self.batches, time.monotonic() - self._start
+        epoch = min(self._done // self.batches + 1, sum(self._epochs))
+        kernels = " (kernels alone)" if epoch <= self._epochs[0] else ""
+        left = elapsed / self._done * (total - self._done) if self._done else None
+        return _State(self._done, total, left, f"epoch {epoch} of {sum(self._epochs)}{kernels}", self._accuracy)
+
+
+def _console(progress: bool | Console) -> Console | None:
+    """Where to show progress: nowhere if that is not wanted, or if the log tells it already."""
+    if isinstance(progress, Console):
+        return progress
+    logged = logger.isEnabledFor(logging.INFO) and logger.hasHandlers()
+    return Console(stderr=True) if progress and not logged else None
 
 
 def _scores(network: nn.Module, inputs: Any) -> Tensor:

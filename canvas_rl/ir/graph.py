@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from canvas_rl.errors import GraphError
 from canvas_rl.ir.canonical import canonical_hash
-from canvas_rl.primitives import Primitive
+from canvas_rl.primitives import Primitive, Typed
 from canvas_rl.symbolic.shape import Shape
 from canvas_rl.symbolic.site import Site
 
@@ -72,6 +72,17 @@ class KernelGraph:
         return tuple(self.nodes[operand].shape for operand in self.nodes[index].inputs)
 
     @cached_property
+    def typed(self) -> tuple[Typed, ...]:
+        """What the shape rule of each node gives for its operands: a shape and constraints.
+
+        Raises:
+            GraphError: a rule is broken; the message names the node, its operands' shapes and the rule.
+        """
+        from canvas_rl.ir.verify import infer
+
+        return tuple(infer(i, node.primitive, self.input_shapes(i)) for i, node in enumerate(self.nodes))
+
+    @cached_property
     def families(self) -> tuple[str, ...]:
         """Families of its primitives, in order, Input and Output left out."""
         return tuple(node.primitive.family for node in self.nodes[1:-1])
@@ -82,9 +93,9 @@ class KernelGraph:
         Raises:
             GraphError: another number of spatial dims, or a size that is no integer there.
         """
-        from canvas_rl.ir.verify import check_site
+        from canvas_rl.ir.verify import check_fit
 
-        check_site(self, site)
+        check_fit(self, (site,))
 
     def to_json(self) -> dict[str, Any]:
         """The versioned JSON form."""

@@ -1,5 +1,6 @@
 """The versioned JSON form of a kernel graph."""
 
+from functools import lru_cache
 from typing import Any
 
 from canvas_rl.errors import CanvasError, FormatError, PlaceholderError, shown
@@ -40,7 +41,7 @@ def graph_from_json(data: Any) -> KernelGraph:
         graph = KernelGraph(
             _nodes(data["nodes"]),
             spatial_fixed=_typed(data["spatial_fixed"], bool),
-            sites=tuple(_site(shape) for shape in data["sites"]),
+            sites=tuple(_site(_integers(shape)) for shape in data["sites"]),
             program=tuple(_typed(name, str) for name in data["program"]),
         )
         verify(graph)
@@ -89,9 +90,10 @@ def _nodes(items: Any) -> tuple[Node, ...]:
     return tuple(nodes)
 
 
-def _site(shape: Any) -> Site:
+@lru_cache(maxsize=1 << 10)
+def _site(sizes: tuple[int, ...]) -> Site:
     try:
-        return Site(*_integers(shape))
+        return Site(*sizes)
     except PlaceholderError as error:
         raise FormatError(f"the kernel's JSON is damaged: {error}") from error
 

@@ -24,8 +24,7 @@ def verify(graph: "KernelGraph") -> None:
     """
     _check_shapes(graph)
     _check_use(graph)
-    for site in graph.sites:
-        check_site(graph, site)
+    check_fit(graph, graph.sites)
 
 
 def check_structure(nodes: "Sequence[Node]") -> None:
@@ -121,22 +120,25 @@ def _check_use(graph: "KernelGraph") -> None:
         raise GraphError(f"node {index} ({node.primitive.family} to {node.shape}) does not reach the output")
 
 
-def check_site(graph: "KernelGraph", site: "Site") -> None:
-    """Refuse a site with other spatial dims or where some size is no integer.
+def check_fit(graph: "KernelGraph", sites: "Sequence[Site]") -> None:
+    """Refuse sites with other spatial dims or where some size is no integer.
 
     Raises:
         GraphError: as above, naming the primitive and the size.
     """
-    if site.spatial_dims != graph.spatial_dims:
-        raise GraphError(
-            f"the kernel serves sites of {graph.spatial_dims} spatial dims, and {site} has {site.spatial_dims}"
-        )
-    binding = Binding((site,), graph.spatial_fixed)
+    bounds: dict[Constraint, int] = {}
     for index, node in enumerate(graph.nodes):
-        rules = node.primitive.infer(graph.input_shapes(index)).constraints
-        for constraint in (*rules, *(Constraint(size) for size in node.shape.sizes())):
+        for constraint in (*graph.typed[index].constraints, *map(Constraint, node.shape.sizes())):
+            bounds.setdefault(constraint, index)
+    for site in sites:
+        if site.spatial_dims != graph.spatial_dims:
+            raise GraphError(
+                f"the kernel serves sites of {graph.spatial_dims} spatial dims, and {site} has {site.spatial_dims}"
+            )
+        binding = Binding((site,), graph.spatial_fixed)
+        for constraint, index in bounds.items():
             if not binding.at_least(constraint.size, constraint.least):
                 raise GraphError(
-                    f"the kernel does not fit {site}: {constraint.size} of node {index} ({node.primitive.family}) "
-                    f"must be an integer of at least {constraint.least} there"
+                    f"the kernel does not fit {site}: {constraint.size} of node {index} "
+                    f"({graph.nodes[index].primitive.family}) must be an integer of at least {constraint.least} there"
                 )

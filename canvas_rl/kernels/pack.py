@@ -9,7 +9,7 @@ from torch import nn
 
 from canvas_rl.codegen import generate_source, module_class, to_dot
 from canvas_rl.errors import FormatError
-from canvas_rl.files import read_json, write_text
+from canvas_rl.files import exists, read_json, write_text
 from canvas_rl.ir import KernelGraph
 
 _MARK = "# canvas_rl kernel: "
@@ -102,7 +102,7 @@ def load_kernel(path: str | Path) -> KernelPack:
 
 
 def _find(path: Path) -> Path:
-    if not path.exists():
+    if not exists(path):
         raise FormatError(
             f"{str(path)!r} does not exist: expected a run, its best/, a kernel.json or a saved kernel.py"
         )

@@ -1,12 +1,12 @@
 """The primitives of the kernel language, one file a family.
 
-A new family is one new file with a `FAMILY` and one line in `FAMILIES`.
+A new family is one new file with a `FAMILY` and one line in `FAMILIES`; a program of yours may `register` it instead.
 """
 
 import json
 from typing import Any
 
-from canvas_rl.errors import CanvasError, FormatError, shown
+from canvas_rl.errors import CanvasError, ConfigError, FormatError, shown
 from canvas_rl.primitives import (
     arithmetic,
     bmm,
@@ -24,7 +24,7 @@ from canvas_rl.primitives import (
 )
 from canvas_rl.primitives.base import VIEWS, Family, FamilyContext, Fresh, Primitive, Template, Typed, Weight
 
-FAMILIES: tuple[Family, ...] = (
+FAMILIES: list[Family] = [
     io.FAMILY,
     fc.FAMILY,
     conv.FAMILY,
@@ -38,7 +38,7 @@ FAMILIES: tuple[Family, ...] = (
     elementwise.FAMILY,
     arithmetic.FAMILY,
     bmm.FAMILY,
-)
+]
 
 _BY_TYPE = {kind.__name__: family for family in FAMILIES for kind in family.types}
 
@@ -53,7 +53,25 @@ __all__ = [
     "Typed",
     "Weight",
     "primitive_from_json",
+    "register",
 ]
+
+
+def register(family: Family) -> None:
+    """Add a family of your own to the kernel language of this process.
+
+    Search spaces made before don't have it. The workers of `canvas_rl.train` are processes of their own: for them it
+    needs its line in `FAMILIES`.
+
+    Raises:
+        ConfigError: there is a primitive of that name already.
+    """
+    own = {*family.names, *(kind.__name__ for kind in family.types)}
+    known = {name for other in FAMILIES for name in other.names}
+    if taken := sorted(own & (known | _BY_TYPE.keys())):
+        raise ConfigError(f"there is a primitive {taken[0]!r} already: give yours another name")
+    FAMILIES.append(family)
+    _BY_TYPE.update({kind.__name__: family for kind in family.types})
 
 
 def primitive_from_json(data: dict[str, Any]) -> Primitive:

@@ -209,4 +209,4 @@ def _parse(kind: str, data: dict[str, Any]) -> Primitive:
     return Arithmetic(data["operation"], int(data["prefix"]), int(data["suffix"]))
 
 
-FAMILY = Family((Arithmetic,), _templates, _parse)
+FAMILY = Family((Arithmetic,), _templates, _parse, tuple(item.family for item in OPERATIONS.values()))

@@ -225,11 +225,16 @@ class Family:
         types: the primitive classes it defines.
         templates: lists its templates for a search space.
         parse: rebuilds one of its primitives from JSON fields.
+        names: families of its templates, by which filters know them; none where those are the classes' names.
     """
 
     types: tuple[type[Primitive], ...]
     templates: Callable[[FamilyContext], Iterator[Template]]
     parse: Callable[[str, dict[str, Any]], Primitive]
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", self.names or tuple(kind.__name__ for kind in self.types))
 
 
 def require(condition: bool, reason: str, *details: object) -> None:

@@ -242,4 +242,4 @@ def _parse(kind: str, data: dict[str, Any]) -> Primitive:
     return Elementwise(data["function"])
 
 
-FAMILY = Family((Elementwise,), _templates, _parse)
+FAMILY = Family((Elementwise,), _templates, _parse, tuple(item.family for item in FUNCTIONS.values()))

@@ -118,4 +118,4 @@ def _parse(kind: str, data: dict[str, Any]) -> Primitive:
     return Unfold(data["axes"], int(data["k"]), int(data["dilation"]))
 
 
-FAMILY = Family((Unfold,), _templates, _parse)
+FAMILY = Family((Unfold,), _templates, _parse, ("UnfoldH", "UnfoldW", "UnfoldHW"))

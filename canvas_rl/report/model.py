@@ -38,10 +38,13 @@ def _indices(names: Sequence[str]) -> dict[str, int]:
 
 
 def _run(run: Run, course: Course, tables: dict[str, dict[str, int]]) -> dict[str, Any]:
+    reference = None
+    if run.reference is not None:
+        reference = {**_figures(run.reference), "reward": short(run.reference_reward)}
     return {
         "name": run.name,
         "agent": run.settings.run.agent,
-        "reference": None if run.reference is None else _figures(run.reference),
+        "reference": reference,
         "volumes": run.reference is not None or not run.settings.run.pareto_parameters,
         "columns": _columns(run.trials, course, tables),
     }

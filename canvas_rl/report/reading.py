@@ -16,6 +16,7 @@ from canvas_rl.rewards import Reward, make_reward
 from canvas_rl.study.archive import Entry
 from canvas_rl.study.folder import RunFolder
 from canvas_rl.study.settings import SearchSettings
+from canvas_rl.study.verdict import shortfall
 
 
 class Origin(StrEnum):
@@ -79,6 +80,8 @@ class Run:
     """of how kernels were evaluated: latencies are comparable where it and the device are the same"""
     reference: Measurement | None
     """the replaced convolution; None for an unfinished run of an older version"""
+    reference_reward: float | None
+    """what the convolution itself would earn; None where its figures are not known"""
     trials: tuple[Trial, ...]
     """in the order of asking"""
     repeats: int
@@ -90,6 +93,15 @@ class Run:
         """The kernel with the highest reward; of equal ones the first. None if nothing was measured."""
         earned = [trial for trial in self.trials if trial.ok and trial.reward is not None]
         return max(earned, key=lambda trial: trial.reward or 0.0) if earned else None
+
+    @property
+    def shortfall(self) -> str | None:
+        """A sentence that no kernel beats the replaced convolution; None if one does, or that is not known."""
+        if self.reference is None or self.reference_reward is None or not self.trials:
+            return None
+        best = self.best
+        measurement, reward = (best.measurement, best.reward or 0.0) if best else (None, 0.0)
+        return shortfall(measurement, reward, self.reference, self.reference_reward)
 
 
 def read_run(path: str | Path) -> Run:
@@ -111,23 +123,22 @@ def read_run(path: str | Path) -> Run:
     metrics = _metrics(folder)
     try:
         kept = _Kept.of(state, metrics)
-        hits, repeats = int(state.get("store_hits", 0)), int(state.get("repeats", 0))
+        repeats = int(state.get("repeats", 0))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FormatError(
             f"a file of the run {str(path)!r} is damaged ({error!r}): restore it or leave the run out"
         ) from error
     records = _stored(folder, settings, kept.asked)
     chosen = {name: _counting(found, fingerprint, device) for name, found in records.items()}
-    before = _stored_before(chosen, hits)
-    warm = frozenset(kept.asked[: len(set(settings.run.warm_start))])
     reward = make_reward(settings.run.reward)
     trials = tuple(
-        _trial(number, name, kept, reward, records.get(name, []), chosen.get(name), name in warm, name in before)
+        _trial(number, name, kept, reward, records.get(name, []), chosen.get(name))
         for number, name in enumerate(kept.asked, start=1)
     )
     network = metrics.get("network")
     name = folder.path.resolve().name
-    return Run(folder.path, name, settings, device, fingerprint, kept.reference, trials, repeats, network)
+    own = None if kept.reference is None else reward(kept.reference, kept.reference)
+    return Run(folder.path, name, settings, device, fingerprint, kept.reference, own, trials, repeats, network)
 
 
 @dataclass(frozen=True)
@@ -135,6 +146,8 @@ class _Kept:
     """What the run's folder itself says of kernels."""
 
     asked: tuple[str, ...]
+    warm_start: frozenset[str]
+    from_store: frozenset[str]
     skipped: Mapping[str, str]
     entries: Mapping[str, Entry]
     reference: Measurement | None
@@ -145,6 +158,8 @@ class _Kept:
         reference = state.get("reference") or metrics.get("reference")  # older versions have only the second
         return cls(
             tuple(map(str, state["asked"])),
+            frozenset(state.get("warm_start", ())),
+            frozenset(state.get("from_store", ())),
             {str(name): str(message) for name, message in state.get("skipped", {}).items()},
             {entry.graph.hash: entry for entry in entries},
             None if reference is None else Measurement.from_json(reference),
@@ -185,12 +200,6 @@ def _counting(records: Sequence[Record], fingerprint: str, device: str) -> Recor
     return counting_row(own, lambda record: record.measurement.status.conclusive)
 
 
-def _stored_before(chosen: Mapping[str, Record | None], hits: int) -> frozenset[str]:
-    """A run counts its store hits: they are those that were stored the earliest."""
-    times = [(record.created.timestamp() if record.created else 0.0, name) for name, record in chosen.items() if record]
-    return frozenset(name for _, name in sorted(times)[:hits])
-
-
 def _trial(
     number: int,
     name: str,
@@ -198,9 +207,8 @@ def _trial(
     reward: Reward,
     records: Sequence[Record],
     record: Record | None,
-    warm: bool,
-    stored_before: bool,
 ) -> Trial:
+    stored_before = name in kept.from_store
     entry = kept.entries.get(name)
     measurement = record.measurement if record else entry.measurement if entry else None
     graph = records[0].graph if records else entry.graph.to_json() if entry else None
@@ -209,6 +217,6 @@ def _trial(
     earned = entry.reward if entry else None
     if earned is None and measurement is not None and kept.reference is not None:
         earned = reward(measurement, kept.reference)
-    origin = Origin.WARM_START if warm else Origin.STORE if stored_before else Origin.AGENT
+    origin = Origin.WARM_START if name in kept.warm_start else Origin.STORE if stored_before else Origin.AGENT
     made = record.created if record else None
     return Trial(name, number, origin, measurement, earned, graph, tuple(records), made, stored_before)

@@ -4,13 +4,9 @@ from dataclasses import dataclass
 
 from canvas_rl.config import SearchOptions
 from canvas_rl.errors import ConfigError, EmptySpaceError
+from canvas_rl.primitives import FAMILIES
 from canvas_rl.registry import did_you_mean
 
-PRIMITIVE_NAMES = (
-    "Input", "FC", "Convolution", "Mix", "Scale", "UnfoldH", "UnfoldW", "UnfoldHW", "Fold", "Group", "Shift", "Softmax",
-    "GeLU", "ReLU", "Sigmoid", "TanH", "Abs", "Exp", "Neg", "Sin", "Sqrt", "Sqr",
-    "BAdd", "BSub", "BMul", "BMax", "BMin", "BMM", "Output",
-)  # fmt: skip
 STRUCTURAL = frozenset({"Input", "Output"})
 
 
@@ -27,18 +23,23 @@ class FamilyRules:
     necessary: tuple[tuple[str, frozenset[str]], ...]
 
 
+def primitive_names() -> tuple[str, ...]:
+    """Names of all primitives, as filters know them."""
+    return tuple(name for family in FAMILIES for name in family.names)
+
+
 def match(entry: str, option: str) -> frozenset[str]:
     """Primitive names that begin with `entry`, whatever its case; exactly the name where one has it.
 
     Raises:
         ConfigError: no primitive's name begins so.
     """
-    found = frozenset(name for name in PRIMITIVE_NAMES if name.lower().startswith(entry.lower()))
+    found = frozenset(name for name in primitive_names() if name.lower().startswith(entry.lower()))
     if not found:
-        hint = did_you_mean(entry, [name.lower()[: max(len(entry), 2)] for name in PRIMITIVE_NAMES])
+        hint = did_you_mean(entry, [name.lower()[: max(len(entry), 2)] for name in primitive_names()])
         raise ConfigError(
             f"{option} has {entry!r}: no primitive's name begins so; "
-            f"expected prefixes of {', '.join(PRIMITIVE_NAMES)}.{hint}"
+            f"expected prefixes of {', '.join(primitive_names())}.{hint}"
         )
     return found
 
@@ -64,7 +65,7 @@ def family_rules(options: SearchOptions) -> FamilyRules:
         ConfigError: an entry that matches no primitive.
         EmptySpaceError: filters that contradict each other.
     """
-    allowed = _union(options.allowed_filter, "allowed_filter") or frozenset(PRIMITIVE_NAMES)
+    allowed = _union(options.allowed_filter, "allowed_filter") or frozenset(primitive_names())
     forbidden = _union(options.forbidden_filter, "forbidden_filter")
     for name in sorted(forbidden & STRUCTURAL):
         raise EmptySpaceError(

@@ -74,18 +74,19 @@ class RunFolder:
         """An existing run; None takes the newest of `runs/`.
 
         Raises:
-            RunError: there is no run, or it is not writable.
+            RunError: there is no run, its name is too long, or it can't be read or written.
         """
         if path is None:
             found = sorted(RUNS.glob(f"*/{_CONFIG}"), key=lambda config: config.stat().st_mtime)
             if not found:
                 raise RunError(f"there is no run in {str(RUNS)!r} to resume: name one with --run-dir")
             path = found[-1].parent
-        if not (path / _CONFIG).is_file():
+        folder = cls(path)
+        if not folder.is_run():
             raise RunError(f"{str(path)!r} has no run to resume: leave out --resume to start one there")
         if not os.access(path, os.W_OK):
             raise RunError(f"{str(path)!r} is not writable: resume needs to write there")
-        return cls(path)
+        return folder
 
     def tidy(self) -> None:
         """Mend what a killed search has left behind."""

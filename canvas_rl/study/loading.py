@@ -11,7 +11,7 @@ from canvas_rl.codegen import build_module
 from canvas_rl.errors import ConfigError, DatasetError, FormatError
 from canvas_rl.evaluation.data import Dataset, DatasetShape, is_file
 from canvas_rl.evaluation.proxy import ProxyConfig, build_backbone, sample_shape, score_network
-from canvas_rl.files import read_json
+from canvas_rl.files import exists, is_folder, read_json
 from canvas_rl.ir import KernelGraph
 from canvas_rl.study.final import METRICS_FORMAT
 
@@ -19,7 +19,7 @@ from canvas_rl.study.final import METRICS_FORMAT
 def best_folder(path: str | Path) -> Path:
     """The `best/` of a run, given the run's folder or `best/` itself."""
     folder = Path(path)
-    return folder / "best" if (folder / "best").is_dir() else folder
+    return folder / "best" if is_folder(folder / "best") else folder
 
 
 def load_network(path: str | Path) -> nn.Module:
@@ -34,7 +34,7 @@ def load_network(path: str | Path) -> nn.Module:
     folder = best_folder(path)
     graph = KernelGraph.from_json(read_json(folder / "kernel.json"))
     weights = folder / "weights.safetensors"
-    if not weights.exists():
+    if not exists(weights):
         raise FormatError(
             f"{str(folder)!r} has a kernel and no trained network: one is written when a search ends, so end the run "
             "with --resume"

@@ -80,7 +80,7 @@ class SearchSession:
         self._asked: dict[str, int] = {}
         self._pending: set[str] = set()
         self._repeats_in_a_row = 0
-        self._earlier_hits = 0
+        self._from_store: dict[str, None] = {}
         self._skipped: dict[str, str] = {}
 
     @property
@@ -100,9 +100,8 @@ class SearchSession:
 
     @property
     def store_hits(self) -> int:
-        """Kernels of the run whose measurement was in the store already."""
-        statistics = getattr(self._parts.evaluator, "statistics", None)  # evaluators without a store have none
-        return self._earlier_hits + (statistics.store_hits if statistics is not None else 0)
+        """Kernels of the run whose measurement was in the store already when it first asked for them."""
+        return len(self._from_store)
 
     @property
     def skipped(self) -> int:
@@ -159,7 +158,8 @@ class SearchSession:
                 "asked": list(self._asked),
                 "statuses": dict(self.statuses),
                 "skipped": self._skipped,
-                "store_hits": self.store_hits,
+                "warm_start": [graph.hash for graph in self._known if graph.hash in self._asked],
+                "from_store": list(self._from_store),
                 "repeats": self.repeats,
                 "reference": self._parts.evaluator.reference.to_json(),
                 "archive": [entry.to_json() for entry in self.archive.entries],
@@ -191,7 +191,8 @@ class SearchSession:
             self._asked = {str(name): order for order, name in enumerate(state["asked"])}
             self.statuses = Counter(state["statuses"])
             self._skipped = dict(state.get("skipped", {}))  # runs of older versions skipped nothing
-            self._earlier_hits, self.repeats = int(state["store_hits"]), int(state["repeats"])
+            self._from_store = dict.fromkeys(map(str, state.get("from_store", ())))  # older runs did not tell them
+            self.repeats = int(state["repeats"])
             entries = [Entry.from_json(data) for data in state["archive"]]
             front = [Entry.from_json(data) for data in state["front"]]
             self.ended, self.networks = int(state.get("ended", 0)), dict(state.get("networks", {}))
@@ -227,7 +228,6 @@ class SearchSession:
         by_hash = {graph.hash: graph for graph in graphs}
         earned: dict[str, Outcome] = {}
         skipped = [graph for graph in graphs if graph.hash in self._skipped]  # before the run was resumed
-        reclaimed, hits = sum(name in self._pending for name in by_hash) - len(skipped), self.store_hits
 
         def take(measurement: Measurement) -> None:
             with self._parts.stopper.uninterrupted():
@@ -240,7 +240,6 @@ class SearchSession:
         for measurement in measurements:
             if measurement.kernel not in earned:  # known to the evaluator from before this run
                 take(measurement)
-        self._earlier_hits -= min(reclaimed, self.store_hits - hits)  # they were counted when first asked for
         return earned
 
     def _as_skipped(self, graph: KernelGraph) -> Measurement:
@@ -256,6 +255,9 @@ class SearchSession:
         if new:
             self._asked[graph.hash] = self.count
             self.statuses[str(measurement.status)] += 1
+            statistics = getattr(self._parts.evaluator, "statistics", None)  # evaluators without a store have none
+            if statistics is not None and graph.hash in statistics.from_store:
+                self._from_store[graph.hash] = None
             if measurement.status is Status.SKIPPED:
                 self._skipped[graph.hash] = measurement.message
             self.measured += [figures] if (figures := Figures.of(measurement)) else []

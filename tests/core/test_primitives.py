@@ -1,5 +1,7 @@
 """Every template of every family: shape, code, weights, FLOPs and JSON agree."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from canvas_rl.codegen import build_module, generate_source, module_class, to_dot
 from canvas_rl.config import SearchOptions
-from canvas_rl.errors import FormatError, GraphError
+from canvas_rl.errors import ConfigError, FormatError, GraphError
 from canvas_rl.ir import KernelGraph, static_cost, verify
-from canvas_rl.primitives import FAMILIES, FamilyContext, primitive_from_json
+from canvas_rl.primitives import FAMILIES, FamilyContext, primitive_from_json, register
 from canvas_rl.space import SearchSpace
+from canvas_rl.space.filters import primitive_names
 from canvas_rl.symbolic.site import Site
 
 OPTIONS = SearchOptions(
@@ -182,3 +185,23 @@ def test_primitives_survive_json():
 def test_damaged_primitives_are_refused(data):
     with pytest.raises((FormatError, GraphError)):
         primitive_from_json(data)
+
+
+@pytest.mark.parametrize("change", [{}, {"names": ("Other",)}, {"types": (), "names": ("ReLU",)}])
+def test_a_name_that_is_taken_is_not_registered(change):
+    (fold,) = (family for family in FAMILIES if family.names == ("Fold",))
+    count = len(FAMILIES)
+    with pytest.raises(ConfigError, match=r"there is a primitive '(Fold|ReLU)' already"):
+        register(replace(fold, **change))
+    assert len(FAMILIES) == count
+
+
+def test_filters_know_every_template_by_its_family():
+    families = {
+        template.family
+        for dims in SITES
+        for family in FAMILIES
+        for template in family.templates(FamilyContext(OPTIONS, dims, (2, 4, 8)))
+    }
+    assert families | {"Input", "Output"} == set(primitive_names())
+    assert len(primitive_names()) == len(set(primitive_names()))

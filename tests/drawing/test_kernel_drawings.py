@@ -217,3 +217,11 @@ def test_rails_are_followed_from_every_node_to_its_operands(kernels):
             for at in [at for at in joined if row[start + at] in "╰╯┴"]:
                 del live[at]
             live[column] = index
+
+
+def test_words_with_markup_in_them_stay_words(monkeypatch):
+    graph = zoo.load("bottleneck")
+    monkeypatch.setattr(type(graph.nodes[1].primitive), "describe", lambda self: "a < b & c")
+    root = ElementTree.fromstring(to_svg(graph))
+    assert "a < b & c" in [line.text for line in root.iter(f"{SVG}text")]
+    assert "a < b & c" in root.findtext(f"{SVG}title")

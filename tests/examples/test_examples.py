@@ -85,6 +85,19 @@ def test_a_reward_of_ones_own(main):
     assert max(rewards) > 0
 
 
+def test_a_primitive_of_ones_own():
+    output = printed("own_primitive.py")  # in a process of its own: what it registers stays
+    assert re.search(r"reverse [CHW]", output)
+    assert re.search(r"\.flip\(\d\)", output)
+    assert output.rstrip().endswith("its output has the shape (1, 64, 56, 56)")
+
+
+def test_the_primitive_is_that_of_the_page():
+    page = (EXAMPLES.parent / "docs" / "howto" / "primitive.md").read_text()
+    (definition,) = re.findall(r"^@dataclass.*?^FAMILY = .*?$", page, re.DOTALL | re.MULTILINE)
+    assert definition in (EXAMPLES / "own_primitive.py").read_text()
+
+
 def test_an_agent_of_ones_own(main):
     climbed, drawn = re.findall(r"(\d\.\d+)", main("own_agent.py", "--quick")[1].out)
     assert min(float(climbed), float(drawn)) > 0.5

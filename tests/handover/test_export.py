@@ -62,7 +62,9 @@ def test_the_printed_program_runs_the_file_without_canvas_rl(tmp_path, capsys, f
     path = tmp_path / name
     assert main(["conv1x1", "--format", format, "--output", str(path), "--site", "4,3,3", "--seed", "1"]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith(f"Wrote {path}: {format}, run without canvas_rl at batch sizes 1, 2, 5: off by ")
+    begun = f"Wrote {path}: {format}, run without canvas_rl at batch sizes 1, 2, 5: "
+    assert printed.startswith((f"{begun}off by ", f"{begun}exactly the same outputs\n"))
+    assert "\nSite: " not in printed  # it was chosen
     program = usage(format, path, (1, 4, 3, 3))
     assert printed.endswith(program)
     assert outside(program, tmp_path) in ("torch.Size([1, 4, 3, 3])", "(1, 4, 3, 3)")
@@ -76,8 +78,42 @@ def test_a_python_export_has_the_weights_and_can_be_read_back(unchecked, tmp_pat
     saved = load_file(tmp_path / "kernel" / "weights.safetensors")
     assert saved.keys() == module.state_dict().keys()
     assert all(torch.equal(saved[name], tensor) for name, tensor in module.state_dict().items())
-    assert main(["conv1x1", "--format", "python", "--output", str(tmp_path / "kernel"), "--site", "4,3,3"]) == 0
+
+
+def test_an_export_of_before_is_replaced_and_it_is_said(unchecked, tmp_path, capsys):
+    for name, format in (("kernel", "python"), ("k.pt2", "torch-export")):
+        path = str(tmp_path / name)
+        assert not export_kernel(pack(), SITE, path, ExportConfig(format)).replaced
+        assert main(["conv1x1", "--format", format, "--output", path, "--site", "4,3,3"]) == 0
+        assert capsys.readouterr().out.startswith(f"Replaced {path}: ")
     assert canvas_rl.load_kernel(tmp_path / "kernel") == zoo.pack("conv1x1", [(4, 3, 3)])
+
+
+def test_what_was_not_asked_for_is_said(unchecked, tmp_path, capsys):
+    assert main(["conv1x1", "--format", "python", "--output", str(tmp_path / "kernel"), "--seed", "7"]) == 0
+    printed = capsys.readouterr().out
+    assert "\nSite: 64@56x56, the first of 4; for another: --site 128@28x28 or 256@14x14 or 512@7x7\n" in printed
+    assert "\nWeights: fresh ones, of seed 7; for trained ones: --weights FILE.safetensors\n" in printed
+    assert "(64, 56, 56)" in (tmp_path / "kernel" / "kernel.py").read_text()
+    weights = str(tmp_path / "kernel" / "weights.safetensors")
+    again = ["--output", str(tmp_path / "again"), "--site", "64@56x56", "--weights", weights]
+    assert main(["conv1x1", "--format", "python", *again]) == 0
+    printed = capsys.readouterr().out
+    assert "Site:" not in printed
+    assert "Weights:" not in printed
+
+
+def test_a_difference_is_told_in_words_where_there_is_none():
+    shown = [str(exporting.Exported(Path("k"), ExportConfig("python"), found, 1e-4)) for found in (0.0, 2.5e-7)]
+    assert shown[0].endswith("batch sizes 1, 2, 5: exactly the same outputs")
+    assert shown[1].endswith("batch sizes 1, 2, 5: off by 2.5e-07 of the largest output (allowed: 1e-04)")
+
+
+@pytest.mark.parametrize("arguments", [["x" * 300, "--network"], ["conv1x1", "--output", f"{'x' * 300}.onnx"]])
+def test_names_that_are_too_long_are_refused_in_a_sentence(unchecked, arguments, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--format", "onnx", "--output", "k.onnx", *arguments]) == 2
+    assert capsys.readouterr().err.startswith("error: 'xxx")
 
 
 def test_fresh_weights_follow_the_seed(unchecked, tmp_path):
@@ -132,7 +168,7 @@ def test_a_whole_network_of_several_arguments_is_exported_as_it_evaluates(unchec
 
 def test_a_fixed_batch_takes_no_other(unchecked, tmp_path):
     exported = export_kernel(pack(), SITE, tmp_path / "k.pt2", ExportConfig("torch-export", batch_size=3))
-    assert "at batch sizes 3:" in str(exported)
+    assert "at batch size 3:" in str(exported)
     program = torch.export.load(tmp_path / "k.pt2").module()
     assert program(torch.zeros(3, *SITE.shape)).shape == (3, *SITE.shape)
     with pytest.raises((RuntimeError, AssertionError)):

@@ -36,6 +36,16 @@ def test_a_recorded_run_brings_its_sites_and_figures():
     assert resolve_kernel(str(RUN / "kernel.py")) == known
 
 
+def test_a_runs_kernel_is_called_after_the_run(tmp_path, monkeypatch):
+    best = shutil.copytree(RUN, tmp_path / "runs" / "mine" / "best")
+    (best / "kernel.json").write_text(json.dumps(resolve_kernel(str(RUN)).pack.graph.to_json()))
+    monkeypatch.chdir(tmp_path)
+    assert resolve_kernel("runs/mine").origin == "the best kernel of runs/mine"
+    assert resolve_kernel("runs/mine/best/kernel.json").origin == "the best kernel of runs/mine"
+    monkeypatch.chdir(tmp_path / "runs" / "mine")
+    assert resolve_kernel("best").origin == f"the best kernel of {best.parent}"
+
+
 def test_other_sites_leave_the_runs_figures_out():
     known = resolve_kernel(str(RUN), [Site(64, 56, 56), Site(16, 7, 7)])
     assert known.measurement is None

@@ -1,8 +1,10 @@
 import copy
+import io
 import math
 
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -123,6 +125,31 @@ def test_the_distance_is_that_of_the_paper():
     expected = 4 * sum(p * math.log(p / q) for p, q in zip(teacher, student, strict=True))
     assert distance(scores, wanted, temperature).item() == pytest.approx(expected, rel=1e-5)
     assert distance(scores, scores, temperature).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_progress_is_shown_unless_it_is_switched_off_or_logged(capsys, caplog):
+    def shown(**options):
+        original, network = networks()
+        fine_tune(network, original, images(), images(), FineTuneConfig(2, 1), **options)
+        return capsys.readouterr().err.splitlines()
+
+    lines = shown()
+    assert [line.split()[:2] for line in lines] == [
+        ["batch", f"{done}/12"] for done in (2, 3, 4, 5, 6, 8, 9, 10, 11, 12)
+    ]
+    assert "epoch 1 of 3 (kernels alone)" in lines[1]
+    assert "epoch 3 of 3 · accuracy " in lines[-1]
+    assert shown(progress=False) == []
+    with caplog.at_level("INFO", "canvas_rl.handover"):
+        assert shown() == []
+        assert [message.split(":")[0] for message in caplog.messages[1:]] == [
+            "epoch 1 of 1",
+            "epoch 1 of 2",
+            "epoch 2 of 2",
+        ]
+        screen = Console(file=io.StringIO(), width=80)
+        assert shown(progress=screen) == []
+    assert screen.file.getvalue().splitlines()[-1].startswith("batch 12/12")
 
 
 def test_a_network_without_placeholders_is_refused():

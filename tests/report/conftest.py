@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from canvas_rl import zoo
 from canvas_rl.evaluation.analytic import AnalyticEvaluator
 from canvas_rl.evaluation.measurement import Measurement, Status
 from canvas_rl.evaluation.store import MeasurementStore
@@ -24,7 +25,7 @@ class StoredEvaluator(AnalyticEvaluator):
     def __init__(self, space, store, device, failing=(), skipping=()):
         super().__init__(space.sites)
         self.store, self.device, self.failing, self.skipping = store, device, failing, skipping
-        self.statistics, self.store_hits, self.asked = self, 0, 0
+        self.statistics, self.from_store, self.asked = self, set(), 0
 
     def evaluate(self, graphs, on_result=None):
         found = []
@@ -39,7 +40,7 @@ class StoredEvaluator(AnalyticEvaluator):
             return Measurement(graph.hash, Status.SKIPPED, "predicted to be too slow")
         known = self.store.get(graph.hash, self.fingerprint, self.device)
         if known is not None:
-            self.store_hits += 1
+            self.from_store.add(graph.hash)
             return known
         (measurement,) = super().evaluate([graph])
         if self.asked in self.failing:
@@ -63,9 +64,11 @@ def make_run(space):
         evaluator = StoredEvaluator(space, store, device, failing, skipping)
         folder.save_settings(chosen, space.fingerprint, f"{device}, {evaluator.fingerprint}")
         parts = Parts(space, evaluator, make_reward(), folder, Nowhere(), Stopper())
-        session = SearchSession(parts, evaluations, seed)
+        known = [zoo.build(name, space) for name in chosen.run.warm_start]
+        session = SearchSession(parts, evaluations, seed, known)
         rng = np.random.default_rng(seed)
         try:
+            session.warm_up()
             while evaluations:
                 session.judge([space.sample(rng)])
         except SearchOver:

@@ -85,6 +85,21 @@ def test_the_page_says_what_was_searched_and_how_it_ended(run, page):
     assert run.best.kernel[:8] in shown
 
 
+def test_the_page_says_whether_a_kernel_beats_the_convolution(run):
+    best = run.best
+    faster = replace(best, measurement=replace(best.measurement, speedup=2.0))
+    beaten = replace(run, trials=(faster,), reference_reward=best.reward / 2)
+    assert f"convolution {beaten.reference_reward:.3f}" in text_of(report_page([beaten]))
+    assert "beats the replaced convolution" not in text_of(report_page([beaten]))
+    page = report_page([replace(run, reference_reward=best.reward + 1)])
+    assert f"No kernel beats the replaced convolution (reward {best.reward + 1:.3f}, 1.00x" in text_of(page)
+    assert unpacked(page, "model")["runs"][0]["reference"]["reward"] == pytest.approx(best.reward + 1, rel=1e-4)
+    slower = replace(best, measurement=replace(best.measurement, speedup=0.9))
+    page = text_of(report_page([replace(beaten, trials=(slower,))]))
+    assert "is better than the replaced convolution" in page
+    assert "and not faster" in page
+
+
 def test_texts_are_escaped(finished):
     run = read_run(finished)
     evil = "</script><img src=x onerror=alert(1)>"

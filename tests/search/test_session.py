@@ -52,7 +52,7 @@ class Evaluator(AnalyticEvaluator):
         super().__init__(space.sites)
         self.store = {} if store is None else store
         self.paid, self.screened, self.statistics, self.stopper = [], [], self, stopper
-        self.store_hits = 0
+        self.from_store = set()
         self.fail, self.stop_after = lambda graph: False, None
         self.skip = lambda graph: False
 
@@ -67,7 +67,7 @@ class Evaluator(AnalyticEvaluator):
                 on_result(results[-1])
                 continue
             if graph.hash in self.store:
-                self.store_hits += 1
+                self.from_store.add(graph.hash)
             else:
                 self.paid.append(graph.hash)
                 failed = Measurement(graph.hash, Status.CRASHED, "it crashed")
@@ -193,6 +193,11 @@ def test_store_hits_count_as_evaluations(space, kernels, tmp_path):
     assert second.count == 6
     assert second.store_hits == 4
     assert len(other.paid) == 2
+    resumed, _, _ = make(space, tmp_path / "b", store=evaluator.store)
+    resumed.judge(kernels[:8])  # all but the last two once more: the run's own are no finds of the store
+    state = json.loads((tmp_path / "b" / "state.json").read_text())
+    assert state["from_store"] == [graph.hash for graph in kernels[:4]]
+    assert summary(resumed)["store_hits"] == 4
 
 
 def test_never_more_evaluations_than_asked_for(space, kernels, tmp_path):

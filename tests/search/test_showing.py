@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from canvas_rl import progress
 from canvas_rl.evaluation.measurement import Measurement, SiteFigures, Status
-from canvas_rl.study import Row, SearchResult, progress
+from canvas_rl.study import Row, SearchResult
 from canvas_rl.study.progress import SearchProgress
 from canvas_rl.study.result import NetworkLatency
 from canvas_rl.symbolic.site import Site

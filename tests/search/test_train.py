@@ -296,6 +296,7 @@ def test_resuming_on_another_device_is_refused(finished, tmp_path, capsys):
         (["--num-weighted-range", "6", "8"], "weighted"),
         (["--flops-budget", "1e-9"], "--flops-budget"),
         (["--resume"], "no run to resume"),
+        (["--resume", "--run-dir", "x" * 300], "can't be read (File name too long)"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing_behind(tmp_path, capsys, monkeypatch, arguments, message):

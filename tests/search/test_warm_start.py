@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from test_session import make
 from test_train import QUICK, refused
@@ -42,9 +43,12 @@ def test_known_kernels_are_evaluated_counted_kept_and_shown(space, known, tmp_pa
     assert session.count == 3
     assert session.repeats == 0
     assert {entry.graph.hash for entry in session.archive.entries} == set(expected)
-    assert json.loads((tmp_path / "state.json").read_text())["asked"] == expected
     (outcome,) = session.judge(known[:1])
     assert outcome.repeated
+    session.judge([space.sample(np.random.default_rng(0))])
+    state = json.loads((tmp_path / "state.json").read_text())
+    assert state["asked"][:3] == state["warm_start"] == expected
+    assert len(state["asked"]) == 4
 
 
 def test_resumed_before_the_first_checkpoint_they_are_claimed_and_not_counted_twice(space, known, tmp_path):
@@ -65,7 +69,7 @@ def test_resumed_from_a_checkpoint_they_are_not_judged_again(space, known, tmp_p
     resumed, other, _ = warm(space, tmp_path, known, store=evaluator.store)
     resumed.warm_up()
     assert not other.paid
-    assert (resumed.count, resumed.repeats, other.store_hits) == (3, 0, 0)
+    assert (resumed.count, resumed.repeats, resumed.store_hits) == (3, 0, 0)
 
 
 def test_no_more_than_the_evaluations_asked_for(space, known, tmp_path):

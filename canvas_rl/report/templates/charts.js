@@ -192,11 +192,18 @@ function axesShown() {
   return Object.entries(AXES).filter(([name]) => has(name)).map(([name, { label }]) => [name, label]);
 }
 
-async function drawCharts() {
-  const script = make("script");
-  script.textContent = await unpack(byId("library"));
-  document.head.append(script);
+/** As a file of its own, which browsers read beside what the page does; text within the page would make it wait. */
+async function loadLibrary() {
+  const address = URL.createObjectURL(new Blob([await unpack(byId("library"))], { type: "text/javascript" }));
+  await new Promise((resolve, reject) => {
+    document.head.append(make("script", { src: address, load: resolve, error: reject }));
+  });
+  URL.revokeObjectURL(address);
   byId("library").remove();
+}
+
+async function drawCharts() {
+  await loadLibrary();
   for (const id of ["front-chart", "progress-chart"]) byId(id).replaceChildren();
   await drawFront();
   byId("front-chart").on("plotly_click", ({ points }) => points[0].customdata && openKernel(points[0].customdata));

@@ -3,8 +3,15 @@
 const dialog = byId("kernel");
 const blocks = new Map();
 
+/** The blocks stand at the end of the page, behind the scripts: they may not have arrived yet. */
+const arrived = new Promise((resolve) => {
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", resolve);
+  else resolve();
+});
+
 /** Details of kernel number `index`; a block is unpacked once. */
 async function details(index) {
+  await arrived;
   const block = Math.floor(index / model.block);
   if (!blocks.has(block)) blocks.set(block, unpack(byId(`block-${block}`)).then(JSON.parse));
   const columns = Object.entries(await blocks.get(block));

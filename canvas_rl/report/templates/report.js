@@ -66,7 +66,7 @@ function keyFigures(evaluation) {
     figure("Quality", "quality", fixed, beside("quality", fixed)),
     figure("Validation accuracy", "accuracy", percent, beside("accuracy", percent)),
     figure("Test accuracy", "test_accuracy", percent, beside("test_accuracy", percent)),
-    figure("Reward", "reward", fixed, null),
+    figure("Reward", "reward", fixed, beside("reward", fixed)),
     figure("FLOPs", "flops", count, part("flops")),
     figure("Parameters", "params", count, part("params")),
   ].filter(([, value]) => value !== NOTHING));
