@@ -19,7 +19,7 @@ def recorded_result(folder: RunFolder, settings: SearchSettings) -> SearchResult
         FormatError: the run's state is damaged.
     """
     state = folder.load_state()
-    if state is None or "reference" not in state:  # runs of older versions don't keep it
+    if state is None or not {"reference", "from_store"} <= state.keys():  # runs of older versions don't keep them
         return None
     count, evaluations = len(state["asked"]), settings.run.evaluations
     if count < evaluations or state.get("ended") != count:
@@ -27,7 +27,7 @@ def recorded_result(folder: RunFolder, settings: SearchSettings) -> SearchResult
     try:
         rows = tuple(_row(data, state.get("networks", {})) for data in state["archive"][:SHOWN])
         reference = Measurement.from_json(state["reference"])
-        totals = {name: state[name] for name in ("statuses", "store_hits", "repeats")}
+        totals = {"statuses": state["statuses"], "store_hits": len(state["from_store"]), "repeats": state["repeats"]}
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"state.json of the run is damaged ({error!r}): start a new run") from error
     if rows and not (folder.path / "best" / "metrics.json").exists():
