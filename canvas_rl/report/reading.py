@@ -85,6 +85,8 @@ class Run:
     trials: tuple[Trial, ...]
     """in the order of asking"""
     repeats: int
+    seconds: float | None
+    """that the run took, resumed parts included; None for a run of an older version"""
     network: Mapping[str, Any] | None
     """latency of the whole network with the best kernel, as `best/metrics.json` has it: `speedup`, `latency_s`"""
 
@@ -123,7 +125,6 @@ def read_run(path: str | Path) -> Run:
     metrics = _metrics(folder)
     try:
         kept = _Kept.of(state, metrics)
-        repeats = int(state.get("repeats", 0))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FormatError(
             f"a file of the run {str(path)!r} is damaged ({error!r}): restore it or leave the run out"
@@ -138,7 +139,19 @@ def read_run(path: str | Path) -> Run:
     network = metrics.get("network")
     name = folder.path.resolve().name
     own = None if kept.reference is None else reward(kept.reference, kept.reference)
-    return Run(folder.path, name, settings, device, fingerprint, kept.reference, own, trials, repeats, network)
+    return Run(
+        folder.path,
+        name,
+        settings,
+        device,
+        fingerprint,
+        reference=kept.reference,
+        reference_reward=own,
+        trials=trials,
+        repeats=kept.repeats,
+        seconds=kept.seconds,
+        network=network,
+    )
 
 
 @dataclass(frozen=True)
@@ -151,6 +164,8 @@ class _Kept:
     skipped: Mapping[str, str]
     entries: Mapping[str, Entry]
     reference: Measurement | None
+    repeats: int
+    seconds: float | None
 
     @classmethod
     def of(cls, state: Mapping[str, Any], metrics: Mapping[str, Any]) -> "_Kept":
@@ -163,6 +178,8 @@ class _Kept:
             {str(name): str(message) for name, message in state.get("skipped", {}).items()},
             {entry.graph.hash: entry for entry in entries},
             None if reference is None else Measurement.from_json(reference),
+            int(state.get("repeats", 0)),
+            None if state.get("seconds") is None else float(state["seconds"]),
         )
 
 

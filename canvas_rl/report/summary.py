@@ -23,7 +23,7 @@ class RunSummary:
     hypervolume: float | None
     """None where the convolution's parameters count and are not known"""
     seconds: float | None
-    """from the first to the last measurement that was made for the run; None with fewer than two"""
+    """that the run took; of a run of an older version, from its first to its last measurement, if it has two"""
 
     @property
     def evaluations(self) -> int:
@@ -73,7 +73,9 @@ def summarise(run: Run, course: Course) -> RunSummary:
     """A run in a line."""
     counts = Counter(trial.status for trial in run.trials)
     times = [trial.made_here for trial in run.trials if trial.made_here]
-    seconds = (max(times) - min(times)).total_seconds() if len(times) > 1 else None
+    seconds = run.seconds
+    if seconds is None and len(times) > 1:
+        seconds = (max(times) - min(times)).total_seconds()
     known = run.reference is not None or not run.settings.run.pareto_parameters
     volume = course.hypervolume[-1] if course.hypervolume and known else None
     return RunSummary(run, counts, run.best, len(course.front), volume, seconds)

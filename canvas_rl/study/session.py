@@ -82,6 +82,7 @@ class SearchSession:
         self._repeats_in_a_row = 0
         self._from_store: dict[str, None] = {}
         self._skipped: dict[str, str] = {}
+        self._seconds_before = 0.0
 
     @property
     def count(self) -> int:
@@ -161,6 +162,7 @@ class SearchSession:
                 "warm_start": [graph.hash for graph in self._known if graph.hash in self._asked],
                 "from_store": list(self._from_store),
                 "repeats": self.repeats,
+                "seconds": round(self._seconds_before + self._parts.stopper.elapsed_s, 1),
                 "reference": self._parts.evaluator.reference.to_json(),
                 "archive": [entry.to_json() for entry in self.archive.entries],
                 "front": [entry.to_json() for entry in self.front.entries],
@@ -193,6 +195,7 @@ class SearchSession:
             self._skipped = dict(state.get("skipped", {}))  # runs of older versions skipped nothing
             self._from_store = dict.fromkeys(map(str, state.get("from_store", ())))  # older runs did not tell them
             self.repeats = int(state["repeats"])
+            self._seconds_before = float(state.get("seconds", 0))
             entries = [Entry.from_json(data) for data in state["archive"]]
             front = [Entry.from_json(data) for data in state["front"]]
             self.ended, self.networks = int(state.get("ended", 0)), dict(state.get("networks", {}))

@@ -118,6 +118,15 @@ def test_times_are_those_of_the_run_not_of_the_store_before_it(make_run, tmp_pat
     assert summary.seconds < 3600
 
 
+def test_the_time_of_a_run_is_its_own_word(make_run, tmp_path):
+    path = make_run(tmp_path / "run", evaluations=4)
+    state = read_json(path / "state.json")
+    for told, least, most in ((1000.5, 1000.5, 1000.5), (None, 0, 900)):  # None: as older versions wrote it
+        write_json(path / "state.json", state | {"seconds": told})
+        run = read_run(path)
+        assert least <= summarise(run, course_of(run)).seconds <= most
+
+
 def test_without_the_convolutions_figures_the_best_kernels_keep_their_rewards(copied):
     state = read_json(copied / "state.json")
     del state["reference"]

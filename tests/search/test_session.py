@@ -8,6 +8,7 @@ import pytest
 from canvas_rl.errors import FormatError, RunError
 from canvas_rl.evaluation.analytic import AnalyticEvaluator
 from canvas_rl.evaluation.measurement import Measurement, Status
+from canvas_rl.files import write_json
 from canvas_rl.kernels import load_kernel
 from canvas_rl.rewards import make_reward
 from canvas_rl.session import SearchOver, Snapshot
@@ -157,6 +158,17 @@ def test_a_resumed_run_shows_nothing_twice_and_still_knows_all_figures(space, ke
     assert resumed.measured[:3] == known
     assert len(resumed.measured) == 5
     assert all(step > 4 for *_, step in (*parts.board.fronts, *parts.board.bests))
+
+
+def test_the_seconds_of_a_resumed_run_are_those_of_all_its_parts(space, kernels, tmp_path):
+    session, evaluator, parts = make(space, tmp_path)
+    session.judge(kernels[:2])
+    state = parts.folder.load_state()
+    assert 0 <= state["seconds"] < 900
+    write_json(tmp_path / "state.json", state | {"seconds": 1000.0})
+    resumed, _, parts = make(space, tmp_path, store=evaluator.store)
+    resumed.judge(kernels[:3])
+    assert 1000 <= parts.folder.load_state()["seconds"] < 1900
 
 
 def test_fewer_evaluations_than_the_run_has_are_named(space, kernels, tmp_path):

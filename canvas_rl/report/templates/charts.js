@@ -175,7 +175,7 @@ function drawProgress() {
   const [y, x] = [byId("progress-y").value, byId("progress-x").value];
   const drawn = model.runs.map((_, run) => courseTrace(run, y, x));
   const across = { ...axis(), title: { text: drawn[0].unit, standoff: 12 }, rangemode: "tozero" };
-  const up = { ...axis(), title: { text: COURSES[y].title, standoff: 12 }, rangemode: "tozero" };
+  const up = { ...axis(), title: { text: COURSES[y].title, standoff: 12 }, rangemode: "tozero", exponentformat: "power" };
   return Plotly.react("progress-chart", drawn.map((item) => item.trace), layout(across, up, { showlegend: several }), CONFIG);
 }
 
