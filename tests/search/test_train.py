@@ -276,6 +276,23 @@ def test_resuming_with_a_changed_space_is_refused(finished, tmp_path, capsys):
     assert "another search space" in refused(capsys, main(["--resume", "--run-dir", str(copy), "--evaluations", "9"]))
 
 
+@pytest.mark.parametrize(
+    ("content", "message"), [({"version": 0}, "the checkpoint is of version 0 of the agent"), ({"asked": "x"}, "damaged")]
+)
+def test_a_refused_checkpoint_leaves_the_run_as_it_was(finished, tmp_path, capsys, content, message):
+    copy = shutil.copytree(finished[0], tmp_path / "copy")
+    newest = max((copy / "checkpoints").iterdir()) / "agent.json"
+    newest.write_text(json.dumps({**json.loads(newest.read_text()), **content}))
+    before = {path: path.read_bytes() for path in (copy / "config.json", copy / "state.json")}
+    ended = list((copy / "tensorboard").glob("*.end"))
+    assert len(ended) == 1
+    assert message in refused(capsys, main(["--resume", "--run-dir", str(copy), "--evaluations", "9"]))
+    assert {path: path.read_bytes() for path in before} == before
+    assert list((copy / "tensorboard").glob("*.end")) == ended
+    assert main(["--resume", "--run-dir", str(copy)]) == 0
+    assert "All 7 evaluations are done, and nothing was changed" in capsys.readouterr().out
+
+
 def test_resuming_on_another_device_is_refused(finished, tmp_path, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(finished[0], copy)
