@@ -277,7 +277,8 @@ def test_resuming_with_a_changed_space_is_refused(finished, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [({"version": 0}, "the checkpoint is of version 0 of the agent"), ({"asked": "x"}, "damaged")]
+    ("content", "message"),
+    [({"version": 0}, "the checkpoint is of version 0 of the agent"), ({"asked": "x"}, "damaged")],
 )
 def test_a_refused_checkpoint_leaves_the_run_as_it_was(finished, tmp_path, capsys, content, message):
     copy = shutil.copytree(finished[0], tmp_path / "copy")
