@@ -35,7 +35,8 @@ class Parser(argparse.ArgumentParser):
         Raises:
             ConfigError: always.
         """
-        raise ConfigError(message.removeprefix("argument "))
+        told = message.removeprefix("argument ").replace("ignored explicit argument", "expected no value, not")
+        raise ConfigError(told)
 
     def read(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
         """The arguments; None for those of this process.
@@ -61,8 +62,8 @@ def read_options(
 
     Args:
         groups: dataclasses, or instances of them whose values are the defaults. Each field is an option, with the
-            docstring after it as its help: a flag for a bool, several values for a tuple; `none` is None, or no values.
-            Fields without a default have to be given.
+            docstring after it as its help: a flag for a bool, several values for a tuple, at once or one by one; `none`
+            is None, or no values. Fields without a default have to be given.
         prog: how the command line begins.
         description: what it does.
         arguments: those after `prog`; None for those of this process.
@@ -90,7 +91,9 @@ def read_options(
     missing = [action for field, action in required.items() if field not in found]
     if missing:
         names = [action.option_strings[0] if action.option_strings else str(action.metavar) for action in missing]
-        raise ConfigError(f"{', '.join(names)} must be given: see --help")
+        taken = any(isinstance(value, list) for value in found.values()) and not missing[0].option_strings
+        where = " before options of several values" if taken else ""
+        raise ConfigError(f"{', '.join(names)} must be given{where}: see --help")
     return {name: _convert(name, value, hints[name]) for name, value in found.items()}
 
 
@@ -123,12 +126,14 @@ def _as_typed(message: str, names: Mapping[str, str]) -> str:
     """A message with options as they are typed.
 
     Words such as `device` mean an option where the message begins with them, others such as `kernel_sizes` anywhere
-    but in paths, and behind `option`, which names those of agents and rewards.
+    but in paths. A message about an option of an agent or a reward names theirs, and stays as it is.
     """
+    if re.search(r"\boption '?\w", message):
+        return message
     first, anywhere = "|".join(names), "|".join(name for name in names if "_" in name)
     pattern = rf"^({first})(?= (?:is|has)\b)"
     if anywhere:
-        pattern += rf"|(?<!option )(?<![\w'\"/.=-])({anywhere})(?![\w'\"/.=-])"
+        pattern += rf"|(?<![\w'\"/.=-])({anywhere})(?![\w'\"/.=-])"
     return re.sub(pattern, lambda found: names[found[0]], message)
 
 
@@ -149,7 +154,8 @@ def _add(section: "argparse._ArgumentGroup", field: str, name: str, hint: Any, w
     if get_origin(kind) is tuple:
         first, *others = get_args(kind)
         count = "*" if others == [Ellipsis] else 1 + len(others)
-        return section.add_argument(name, dest=field, nargs=count, metavar=_METAVARS[first], **named)
+        several = {"nargs": count, "action": "extend" if count == "*" else "store"}
+        return section.add_argument(name, dest=field, metavar=_METAVARS[first], **several, **named)
     return section.add_argument(name, dest=field, metavar=_METAVARS[kind], **named)
 
 

@@ -31,6 +31,11 @@ def is_folder(path: Path) -> bool:
     return exists(path) and path.is_dir()
 
 
+def full_path(path: str | Path) -> Path:
+    """An absolute path; a `~` or `~name` that begins it is a home folder, where there is one of that name."""
+    return Path(os.path.expanduser(path)).absolute()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically.
 

@@ -117,7 +117,10 @@ class Session(Protocol):
 
 
 class Agent(Protocol):
-    """A way to search. Its class names the frozen dataclass of its options as `config_type`."""
+    """A way to search. Its class names the frozen dataclass of its options as `config_type`.
+
+    A class with a `version` gives it to its snapshots, and takes up none of another version.
+    """
 
     config_type: type[Any]
 

@@ -269,7 +269,7 @@ class _Course:
 
     def _state(self) -> _State:
         total, elapsed = sum(self._epochs) * self.batches, time.monotonic() - self._start
-        epoch = min(self._done // self.batches + 1, sum(self._epochs))
+        epoch = max(self._done - 1, 0) // self.batches + 1  # until the next one's first batch: it is being validated
         kernels = " (kernels alone)" if epoch <= self._epochs[0] else ""
         left = elapsed / self._done * (total - self._done) if self._done else None
         return _State(self._done, total, left, f"epoch {epoch} of {sum(self._epochs)}{kernels}", self._accuracy)

@@ -41,6 +41,7 @@ FAMILIES: list[Family] = [
 ]
 
 _BY_TYPE = {kind.__name__: family for family in FAMILIES for kind in family.types}
+_OURS = len(FAMILIES)
 
 __all__ = [
     "FAMILIES",
@@ -54,14 +55,15 @@ __all__ = [
     "Weight",
     "primitive_from_json",
     "register",
+    "registered",
 ]
 
 
 def register(family: Family) -> None:
     """Add a family of your own to the kernel language of this process.
 
-    Search spaces made before don't have it. The workers of `canvas_rl.train` are processes of their own: for them it
-    needs its line in `FAMILIES`.
+    Search spaces made before don't have it. `canvas_rl.search` evaluates kernels in processes of their own, for which
+    it needs its line in `FAMILIES`.
 
     Raises:
         ConfigError: there is a primitive of that name already.
@@ -72,6 +74,11 @@ def register(family: Family) -> None:
         raise ConfigError(f"there is a primitive {taken[0]!r} already: give yours another name")
     FAMILIES.append(family)
     _BY_TYPE.update({kind.__name__: family for kind in family.types})
+
+
+def registered() -> tuple[str, ...]:
+    """Names of the primitives that this process has registered, as filters know them."""
+    return tuple(name for family in FAMILIES[_OURS:] for name in family.names)
 
 
 def primitive_from_json(data: dict[str, Any]) -> Primitive:

@@ -1,5 +1,6 @@
 """The action set: templates of primitives, pushes and outputs."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from canvas_rl.config import SearchOptions
+from canvas_rl.errors import ConfigError
 from canvas_rl.primitives import FAMILIES, FamilyContext, Template
 from canvas_rl.space.filters import family_rules
 from canvas_rl.symbolic.site import Site
@@ -43,7 +45,7 @@ class ActionSet:
     def __init__(self, sites: tuple[Site, ...], options: SearchOptions) -> None:
         enabled = family_rules(options).enabled
         context = FamilyContext(options, sites[0].spatial_dims, group_counts(sites))
-        templates = [t for family in FAMILIES for t in family.templates(context) if t.family in enabled]
+        templates = [template for template in _templates(context) if template.family in enabled]
         self.actions = (
             *(Action(template.name, template.family, template=template) for template in templates),
             *(Action(f"push({i})", PUSH, push=i) for i in range(options.num_primitive_range[1] + 1)),
@@ -92,6 +94,22 @@ class ActionSet:
     def of_family(self, *families: str) -> tuple[int, ...]:
         """Indices of the actions of some families, in order."""
         return tuple(i for i, action in enumerate(self.actions) if action.family in families)
+
+
+def _templates(context: FamilyContext) -> Iterator[Template]:
+    """The templates of all families.
+
+    Raises:
+        ConfigError: one is of a family that no filter would know.
+    """
+    for family in FAMILIES:
+        for template in family.templates(context):
+            if template.family not in family.names:
+                raise ConfigError(
+                    f"the template {template.name!r} has the family {template.family!r}: expected one of its Family's "
+                    f"names, {', '.join(family.names)}"
+                )
+            yield template
 
 
 def group_counts(sites: tuple[Site, ...]) -> tuple[int, ...]:

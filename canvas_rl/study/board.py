@@ -33,8 +33,6 @@ class Board:
 
     def __init__(self, folder: Path, start: int = 0, reference: float | None = None) -> None:
         self._folder = Path(folder)
-        for ended in self._folder.glob(f"events.*{_END}"):  # it goes on
-            ended.unlink()
         self._begun = any(self._folder.glob("events.*"))
         self._writer = SummaryWriter(str(folder), purge_step=start + 1)
         self._reference = reference
@@ -47,10 +45,12 @@ class Board:
         self._writer.add_scalar(name, value, step)
 
     def settings(self, settings: SearchSettings) -> None:
-        """Record the settings by which runs are compared; a resumed run has them already.
+        """Record the settings by which runs are compared; a resumed run has them already, and is no longer over.
 
         They go into the run itself; `SummaryWriter.add_hparams` would make a run beside it, named by the time.
         """
+        for ended in self._folder.glob(f"events.*{_END}"):
+            ended.unlink()
         if not self._begun:
             _write(self._writer, *start_summaries(settings))
 
@@ -132,6 +132,7 @@ class Board:
 
         TensorBoard believes the first record of this kind, so it has a file of its own, which goes if the run goes on.
         """
+        self.flush()  # TensorBoard does not come back to a file once there is a newer one
         writer = SummaryWriter(str(self._folder), filename_suffix=_END)
         _write(writer, end_summary())
         writer.close()

@@ -27,8 +27,12 @@ def recorded_result(folder: RunFolder, settings: SearchSettings) -> SearchResult
     try:
         rows = tuple(_row(data, state.get("networks", {})) for data in state["archive"][:SHOWN])
         reference = Measurement.from_json(state["reference"])
-        totals = {"statuses": state["statuses"], "store_hits": len(state["from_store"]), "repeats": state["repeats"]}
-    except (KeyError, TypeError, ValueError) as error:
+        totals = {
+            "statuses": dict(state["statuses"]),
+            "store_hits": len(state["from_store"]),
+            "repeats": state["repeats"],
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FormatError(f"state.json of the run is damaged ({error!r}): start a new run") from error
     if rows and not (folder.path / "best" / "metrics.json").exists():
         return None

@@ -155,19 +155,20 @@ class _Run:
         if resumed:
             folder.check_measured(measured)
         reference = self._evaluator.reference  # first of all: where it can't be measured, nothing can
-        if resumed:
-            folder.save_changes(plan.settings)
-        else:
+        if not resumed:
             folder.save_settings(plan.settings, plan.space.fingerprint, measured)
         stopper = Stopper(plan.settings.run.time_limit)
         board = Board(folder.subfolder("tensorboard"), folder.evaluations(), reference.quality)
-        board.settings(plan.settings)
         parts = Parts(
             plan.space, self._evaluator, plan.reward, folder, board, stopper, plan.settings.run.pareto_parameters
         )
         session = SearchSession(parts, plan.settings.run.evaluations, plan.settings.run.seed, plan.warm_start)
         try:
             session.restore()
+            self._check_version(session)
+            if resumed:
+                folder.save_changes(plan.settings)
+            board.settings(plan.settings)
             with stopper.listening():
                 reason = self._play(session, stopper, progress)
                 rows = self._finish(session)
@@ -178,6 +179,12 @@ class _Run:
         finally:
             board.close()
         return SearchResult(folder.path, rows, reference, reason, summary(session), plan.reward(reference, reference))
+
+    def _check_version(self, session: SearchSession) -> None:
+        """Refuse a checkpoint that the agent would refuse, before anything of the run is changed."""
+        version = getattr(self._plan.agent, "version", None)  # agents that don't count have none
+        if session.restored is not None and version is not None:
+            session.restored.check_version(version)
 
     def _play(self, session: SearchSession, stopper: Stopper, progress: bool | Console) -> str:
         """Run the agent; why it ended."""

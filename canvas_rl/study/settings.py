@@ -8,6 +8,7 @@ from canvas_rl.config import SearchOptions
 from canvas_rl.errors import ConfigError, FormatError
 from canvas_rl.evaluation.data import is_file
 from canvas_rl.evaluation.settings import check_skip_slower, processor_count
+from canvas_rl.files import full_path
 from canvas_rl.registry import did_you_mean
 
 FORMAT = 1
@@ -101,10 +102,11 @@ class QualitySettings:
     """folder of data files that are not shipped, such as CIFAR's"""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "dataset", str(self.dataset))  # from Python a path will do
         if self.data_dir is not None:
-            object.__setattr__(self, "data_dir", Path(self.data_dir).expanduser().absolute())
+            object.__setattr__(self, "data_dir", full_path(self.data_dir))
         elif is_file(self.dataset):
-            object.__setattr__(self, "dataset", str(Path(self.dataset).expanduser().absolute()))
+            object.__setattr__(self, "dataset", str(full_path(self.dataset)))
 
 
 def default_space() -> SearchOptions:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from canvas_rl.errors import ConfigError
 from canvas_rl.evaluation.cost_model import check_libraries
 from canvas_rl.evaluation.data import load_dataset
 from canvas_rl.evaluation.evaluator import KernelEvaluator
@@ -15,6 +16,7 @@ from canvas_rl.evaluation.settings import EvaluationConfig
 from canvas_rl.evaluation.store import MeasurementStore
 from canvas_rl.models import load_model
 from canvas_rl.placeholder import ExampleInput, auto_place, sites_of
+from canvas_rl.primitives import registered
 from canvas_rl.space import SearchSpace
 from canvas_rl.study.settings import SearchSettings, chosen_workers
 from canvas_rl.symbolic.site import ReferenceConv, Site
@@ -86,10 +88,17 @@ def make_space(settings: SearchSettings, target: Target, config: EvaluationConfi
 
     Raises:
         EmptySpaceError: no kernel can meet the options.
+        ConfigError: it has a primitive that the workers would not know.
     """
     proxies = [site for site in proxy_sites(config.proxy) if site not in target.sites] if config.proxy else []
     references = (*target.references, *[None] * len(proxies))
     space = SearchSpace((*target.sites, *proxies), settings.space, references)
+    unknown = sorted(set(space.families).intersection(registered()))
+    if unknown:
+        raise ConfigError(
+            f"the primitive {unknown[0]!r} is registered in this process alone, and kernels are evaluated in others: "
+            "give its family a line in FAMILIES of canvas_rl/primitives/__init__.py, or forbid it with forbidden_filter"
+        )
     network, proxy = (", ".join(map(str, sites)) or "none" for sites in (target.sites, proxies))
     logger.info(
         "search space: %d actions; sites %s; those of quality's small network: %s", len(space.actions), network, proxy

@@ -65,6 +65,11 @@ def test_only_what_is_given_is_read_by_the_type_of_its_field():
         "bounds": (3, 4),
         "names": (),
     }
+    assert read("it", "--output", "there", "--names", "a", "b", "--names", "c", "--sizes", "5", "--sizes", "3") == {
+        **given,
+        "names": ("a", "b", "c"),
+        "sizes": (5, 3),
+    }
     assert read("it", "--output", "there", "--deep_down", "--names", "none", "--filter", "none") == {
         **given,
         "deep_down": True,
@@ -87,6 +92,8 @@ def test_only_what_is_given_is_read_by_the_type_of_its_field():
         (("it", "--output", "there", "--share", "none"), "share is 'none': expected a number"),
         (("it", "--output", "there", "--sizes", "3", "x"), "sizes is 'x': expected a whole number"),
         (("it", "--output", "there", "--bounds", "3"), "--bounds: expected 2 arguments"),
+        (("--output", "there", "--names", "it"), "WHAT must be given before options of several values: see --help"),
+        (("it", "--deep-down=no"), "--deep-down/--no-deep-down: expected no value, not 'no'"),
     ],
 )
 def test_what_cannot_be_understood_is_refused(arguments, message):
@@ -123,6 +130,8 @@ def test_help_has_docstrings_and_defaults(capsys):
         ("the limit is 3", "the limit is 3"),
         ("what is it", "what is it"),
         ("agent option deep_down is 3", "agent option deep_down is 3"),
+        ("unknown agent option 'x': expected deep_down", "unknown agent option 'x': expected deep_down"),
+        ("made with deep_down and option_s", "made with --deep-down and option_s"),
         ("made with deep_down 3 in 'runs/deep_down'", "made with --deep-down 3 in 'runs/deep_down'"),
         ("two\nlines", "two lines"),
     ],

@@ -11,7 +11,7 @@ from canvas_rl.codegen import build_module, generate_source, module_class, to_do
 from canvas_rl.config import SearchOptions
 from canvas_rl.errors import ConfigError, FormatError, GraphError
 from canvas_rl.ir import KernelGraph, static_cost, verify
-from canvas_rl.primitives import FAMILIES, FamilyContext, primitive_from_json, register
+from canvas_rl.primitives import FAMILIES, FamilyContext, primitive_from_json, register, registered
 from canvas_rl.space import SearchSpace
 from canvas_rl.space.filters import primitive_names
 from canvas_rl.symbolic.site import Site
@@ -194,6 +194,19 @@ def test_a_name_that_is_taken_is_not_registered(change):
     with pytest.raises(ConfigError, match=r"there is a primitive '(Fold|ReLU)' already"):
         register(replace(fold, **change))
     assert len(FAMILIES) == count
+    assert registered() == ()
+
+
+def test_what_was_registered_is_known():
+    (fold,) = (family for family in FAMILIES if family.names == ("Fold",))
+    register(replace(fold, types=(), names=("Other", "Another")))
+    try:
+        assert registered() == ("Other", "Another")
+        assert {"Other", "Another"} <= set(primitive_names())
+        with pytest.raises(ConfigError, match=r"has the family 'Fold': expected one of .*, Other, Another"):
+            SearchSpace([SITES[2]], OPTIONS)
+    finally:
+        FAMILIES.pop()
 
 
 def test_filters_know_every_template_by_its_family():

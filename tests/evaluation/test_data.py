@@ -207,8 +207,11 @@ def test_a_missing_file_is_named_with_its_folder(tmp_path: Path, monkeypatch: py
         with pytest.raises(DatasetError) as refused:
             load_dataset(name, folder)
         assert repr(str(tmp_path / place)) in str(refused.value)
-    with pytest.raises(DatasetError, match=f"'{tmp_path}/nowhere' is not a folder"):
-        load_dataset("cifar10", "nowhere")
+    for folder in ("nowhere", "~nobody_of_this_name", "x" * 300):
+        with pytest.raises(DatasetError, match=f"'{tmp_path}/{folder}' is not a folder"):
+            load_dataset("cifar10", folder)
+    with pytest.raises(DatasetError, match=r"~copy\.npz' does not exist"):
+        load_dataset("~copy.npz")
 
 
 def test_missing_npz_and_missing_folder(tmp_path: Path) -> None:

@@ -137,7 +137,8 @@ def test_progress_is_shown_unless_it_is_switched_off_or_logged(capsys, caplog):
     assert [line.split()[:2] for line in lines] == [
         ["batch", f"{done}/12"] for done in (2, 3, 4, 5, 6, 8, 9, 10, 11, 12)
     ]
-    assert "epoch 1 of 3 (kernels alone)" in lines[1]
+    assert ["epoch 1 of 3 (kernels alone)" in line for line in lines] == [True] * 3 + [False] * 7
+    assert "epoch 2 of 3 ·" in lines[3]
     assert "epoch 3 of 3 · accuracy " in lines[-1]
     assert shown(progress=False) == []
     with caplog.at_level("INFO", "canvas_rl.handover"):

@@ -38,6 +38,15 @@ def test_paths_may_be_text():
     assert (settings.run.run_dir, settings.quality.data_dir) == (Path("runs/x"), Path("data").absolute())
 
 
+def test_data_files_are_named_by_their_full_path(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    here = Path.cwd()
+    for given, kept in ((Path("x.npz"), here / "x.npz"), ("~/x.npz", "/home/me/x.npz"), ("~x.npz", here / "~x.npz")):
+        assert SearchSettings.of(dataset=given).quality.dataset == str(kept)
+    assert SearchSettings.of(dataset="x.npz", data_dir="data").quality.dataset == "x.npz"
+    assert SearchSettings.of(dataset="mine:x").quality.dataset == "mine:x"
+
+
 def test_unknown_setting_gets_a_hint():
     with pytest.raises(ConfigError, match=r"unknown setting 'evaluation'.*Did you mean 'evaluations'\?"):
         SearchSettings.of(evaluation=3)

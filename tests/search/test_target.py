@@ -1,8 +1,10 @@
 """From settings to the network, the sites and the search space."""
 
+import pytest
 import torch
 from torch import nn
 
+from canvas_rl.errors import ConfigError
 from canvas_rl.evaluation.proxy import ProxyConfig, proxy_sites
 from canvas_rl.evaluation.settings import EvaluationConfig
 from canvas_rl.study import SearchSettings
@@ -46,6 +48,15 @@ def test_budgets_are_kept_against_the_cheapest_convolution_of_a_site():
     start = space.start()
     assert space.is_legal(start, space.actions.index("conv(3x3,d1,C)"))
     assert not space.is_legal(start, space.actions.index("conv(5x5,d1,C)"))
+
+
+def test_a_primitive_that_workers_would_not_know_is_refused(monkeypatch):
+    monkeypatch.setattr("canvas_rl.study.target.registered", lambda: ("ReLU",))
+    settings = SearchSettings.of(model="resnet8")
+    with pytest.raises(ConfigError, match="the primitive 'ReLU' is registered in this process alone"):
+        make_space(settings, load_target(settings), EvaluationConfig(proxy=None))
+    settings = SearchSettings.of(model="resnet8", forbidden_filter="relu")
+    assert "ReLU" not in make_space(settings, load_target(settings), EvaluationConfig(proxy=None)).families
 
 
 def test_kernels_are_legal_at_the_sites_of_the_backbone_too():

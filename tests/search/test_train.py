@@ -110,6 +110,14 @@ def test_resuming_a_run_with_nothing_left_changes_nothing_and_says_so(finished, 
         assert contents() == before
 
 
+@pytest.mark.parametrize("damage", [{"networks": []}, {"statuses": 3}, {"from_store": None}, {"archive": [3]}])
+def test_a_finished_run_whose_state_is_damaged_is_refused(finished, tmp_path, capsys, damage):
+    copy = shutil.copytree(finished[0], tmp_path / "copy")
+    state = json.loads((copy / "state.json").read_text())
+    (copy / "state.json").write_text(json.dumps({**state, **damage}))
+    assert "is damaged" in refused(capsys, main(["--resume", "--run-dir", str(copy)]))
+
+
 def test_a_run_on_a_relative_data_file_is_resumed_from_elsewhere(tmp_path, data, monkeypatch, capsys):
     here, elsewhere, folder = tmp_path / "here", tmp_path / "elsewhere", tmp_path / "run"
     for place in (here, elsewhere):
@@ -268,6 +276,24 @@ def test_resuming_with_a_changed_space_is_refused(finished, tmp_path, capsys):
     assert "another search space" in refused(capsys, main(["--resume", "--run-dir", str(copy), "--evaluations", "9"]))
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [({"version": 0}, "the checkpoint is of version 0 of the agent"), ({"asked": "x"}, "damaged")],
+)
+def test_a_refused_checkpoint_leaves_the_run_as_it_was(finished, tmp_path, capsys, content, message):
+    copy = shutil.copytree(finished[0], tmp_path / "copy")
+    newest = max((copy / "checkpoints").iterdir()) / "agent.json"
+    newest.write_text(json.dumps({**json.loads(newest.read_text()), **content}))
+    before = {path: path.read_bytes() for path in (copy / "config.json", copy / "state.json")}
+    ended = list((copy / "tensorboard").glob("*.end"))
+    assert len(ended) == 1
+    assert message in refused(capsys, main(["--resume", "--run-dir", str(copy), "--evaluations", "9"]))
+    assert {path: path.read_bytes() for path in before} == before
+    assert list((copy / "tensorboard").glob("*.end")) == ended
+    assert main(["--resume", "--run-dir", str(copy)]) == 0
+    assert "All 7 evaluations are done, and nothing was changed" in capsys.readouterr().out
+
+
 def test_resuming_on_another_device_is_refused(finished, tmp_path, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(finished[0], copy)
@@ -346,6 +372,7 @@ def test_a_damaged_config_is_refused(tmp_path, capsys, content):
         (["--skip-slower", "-1"], "--skip-slower is -1.0: expected a speedup above 0"),
         (["--latency", "fast"], "--latency is 'fast': expected one of eager, compile"),
         (["--agent-options", "batch_size=0"], "agent option batch_size is 0: expected at least 1"),
+        (["--agent-options", "batchsize=8"], "expected one of kernels_per_update, learning_rate, batch_size, n_epochs"),
         (["runs/one"], "nothing was expected at 'runs/one'"),
     ],
 )

@@ -1,5 +1,6 @@
 """The registry of data sets, and loading one by name."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from canvas_rl.errors import DatasetError, UnknownNameError
 from canvas_rl.evaluation.data.arrays import from_mapping, read_npz
 from canvas_rl.evaluation.data.dataset import Dataset
 from canvas_rl.evaluation.data.spec import DatasetShape, DatasetSpec
+from canvas_rl.files import full_path, is_folder
 from canvas_rl.registry import Registry, did_you_mean, load_object
 
 DATASETS = Registry(
@@ -41,11 +43,11 @@ def load_dataset(name: str, data_dir: str | Path | None = None, seed: int = 0) -
         UnknownNameError: `name` is none of these.
         DatasetError: a file or an array is missing or malformed.
     """
-    folder = None if data_dir is None else Path(data_dir).expanduser().absolute()
-    if folder is not None and not folder.is_dir():
+    folder = None if data_dir is None else full_path(data_dir)
+    if folder is not None and not is_folder(folder):
         raise DatasetError(f"data folder {str(folder)!r} is not a folder: check --data-dir")
     if is_file(name):
-        return read_npz((folder or Path.cwd()) / Path(name).expanduser())
+        return read_npz((folder or Path.cwd()) / os.path.expanduser(name))
     if ":" in name:
         return _call(name)
     spec: DatasetSpec = _spec(name)
