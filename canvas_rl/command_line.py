@@ -154,7 +154,7 @@ def _add(section: "argparse._ArgumentGroup", field: str, name: str, hint: Any, w
     if get_origin(kind) is tuple:
         first, *others = get_args(kind)
         count = "*" if others == [Ellipsis] else 1 + len(others)
-        several = {"nargs": count, "action": "extend" if count == "*" else "store"}
+        several: dict[str, Any] = {"nargs": count, "action": "extend" if count == "*" else "store"}
         return section.add_argument(name, dest=field, metavar=_METAVARS[first], **several, **named)
     return section.add_argument(name, dest=field, metavar=_METAVARS[kind], **named)
 
