@@ -19,7 +19,8 @@ from canvas_rl.study.settings import SearchSettings
 RUNS = Path("runs")
 _CONFIG = "config.json"
 _KEPT = 2
-_MAY_CHANGE = {"evaluations", "time_limit", "workers", "run_dir", "resume", "data_dir"}
+_LIMITS = {"evaluations", "time_limit", "workers"}
+_MAY_CHANGE = _LIMITS | {"run_dir", "resume", "data_dir"}
 
 
 def new_path() -> Path:
@@ -126,9 +127,10 @@ class RunFolder:
         write_json(self.path / _CONFIG, values)
 
     def save_changes(self, settings: SearchSettings) -> None:
-        """Write to `config.json` what a run was resumed with: how many evaluations, and where its data are now."""
+        """Write to `config.json` what a run was resumed with: its limits and workers, and where its data are now."""
         old, new = read_json(self.path / _CONFIG), settings.to_json()
-        changed = {"run": old["run"] | {"evaluations": new["run"]["evaluations"]}, "quality": new["quality"]}
+        limits = {name: new["run"][name] for name in _LIMITS}
+        changed = {"run": old["run"] | limits, "quality": new["quality"]}
         if old != old | changed:
             write_json(self.path / _CONFIG, old | changed)
 

@@ -133,21 +133,19 @@ def test_progress_is_shown_unless_it_is_switched_off_or_logged(capsys, caplog):
         fine_tune(network, original, images(), images(), FineTuneConfig(2, 1), **options)
         return capsys.readouterr().err.splitlines()
 
-    lines = shown()
+    with caplog.at_level("WARNING", "canvas_rl.handover"):  # whatever a search before has set
+        lines, hidden = shown(), shown(progress=False)
     assert [line.split()[:2] for line in lines] == [
         ["batch", f"{done}/12"] for done in (2, 3, 4, 5, 6, 8, 9, 10, 11, 12)
     ]
     assert ["epoch 1 of 3 (kernels alone)" in line for line in lines] == [True] * 3 + [False] * 7
     assert "epoch 2 of 3 ·" in lines[3]
     assert "epoch 3 of 3 · accuracy " in lines[-1]
-    assert shown(progress=False) == []
+    assert hidden == []
     with caplog.at_level("INFO", "canvas_rl.handover"):
         assert shown() == []
-        assert [message.split(":")[0] for message in caplog.messages[1:]] == [
-            "epoch 1 of 1",
-            "epoch 1 of 2",
-            "epoch 2 of 2",
-        ]
+        told = [record.message for record in caplog.records if record.name == "canvas_rl.handover.tuning"]
+        assert [message.split(":")[0] for message in told[1:]] == ["epoch 1 of 1", "epoch 1 of 2", "epoch 2 of 2"]
         screen = Console(file=io.StringIO(), width=80)
         assert shown(progress=screen) == []
     assert screen.file.getvalue().splitlines()[-1].startswith("batch 12/12")

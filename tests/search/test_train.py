@@ -58,8 +58,14 @@ def finished(tmp_path_factory, data):
     assert main(["--run-dir", str(folder), *options, *QUICK, *data]) == 0
     first = json.loads((folder / "state.json").read_text())
     assert len(first["asked"]) == 4
-    assert main(["--run-dir", str(folder), "--resume", "--evaluations", "7"]) == 0
+    limits = ["--evaluations", "7", "--time-limit", "500"]
+    assert main(["--run-dir", str(folder), "--resume", *limits]) == 0
     return folder, first
+
+
+def test_a_resumed_run_keeps_its_new_limits(finished):
+    run = json.loads((finished[0] / "config.json").read_text())["run"]
+    assert (run["evaluations"], run["time_limit"]) == (7, 500.0)
 
 
 def test_a_run_folder_has_all_it_should(finished):
