@@ -4,8 +4,9 @@
     python experiments/latency_repeatability.py --device cpu
 
 Kernels are unselected draws of the sampler with 3 to 12 primitives that pass the gates, at the four sites of a
-ResNet. For each of them the two processes' ratios of the reference's latency to the kernel's (geometric mean over the
-sites) and total latencies are compared. `--triton` (CUDA) also compares warm latencies at each site with the median of
+ResNet, timed as a search times them: on a CPU eight kernels in turn, in several visits each. For each of them the two
+processes' ratios of the reference's latency to the kernel's (geometric mean over the sites) and total latencies are
+compared. `--triton` (CUDA) also compares warm latencies at each site with the median of
 triton.testing.do_bench_cudagraph, and each of the two with itself. Writes JSON under `experiments/results/`.
 """
 
@@ -26,39 +27,74 @@ from canvas_rl.codegen import build_module
 from canvas_rl.command_line import exit_code
 from canvas_rl.config import SearchOptions
 from canvas_rl.evaluation.environment import describe_environment
+from canvas_rl.evaluation.evaluator import KERNELS_PER_WORKER
 from canvas_rl.evaluation.gates import check_gates
 from canvas_rl.evaluation.latency import LatencyConfig, measure_pair, prepare
 from canvas_rl.evaluation.measurement import Rejection
 from canvas_rl.evaluation.subject import reference_module
-from canvas_rl.evaluation.timing import Timed
+from canvas_rl.evaluation.timing import PairTiming, Timed, fastest_visit
+from canvas_rl.evaluation.timing_cpu import keep_memory
 from canvas_rl.ir import KernelGraph
 from canvas_rl.kernels.sampling import DEFAULT_SITES
 from canvas_rl.space import SearchSpace
 from canvas_rl.symbolic.site import ReferenceConv, Site
 
 RESULTS = Path(__file__).parent / "results"
+IN_TURN = 2 * KERNELS_PER_WORKER
 OPTIONS = SearchOptions(num_primitive_range=(3, 12), flops_budget=1.0, params_budget=1.0, memory_budget=20.0)
 
 
 def measure(config: LatencyConfig, kernels: int, seed: int, triton: bool) -> list[dict[str, Any]]:
     """Measure the first so many kernels of a seed that pass the gates; of each, the figures at every site."""
     torch.set_num_threads(config.threads)
-    space, rng = SearchSpace(DEFAULT_SITES, OPTIONS), np.random.default_rng(seed)
+    if config.device == "cpu":
+        keep_memory()
     references = [_reference(site, config) for site in DEFAULT_SITES]  # made once in a process, as an evaluation does
+    graphs = _draw(kernels, seed, config.device)
     found: list[dict[str, Any]] = []
-    while len(found) < kernels:
+    for first in range(0, kernels, IN_TURN):
+        found += _measure_in_turn(graphs[first : first + IN_TURN], references, config)
+    if triton:
+        warm = replace(config, cold_cache=False)
+        for graph, kernel in zip(graphs, found, strict=True):
+            for index, figures in enumerate(kernel["sites"]):
+                figures.update(_beside_triton(graph, index, references[index], warm))
+    return found
+
+
+def _draw(kernels: int, seed: int, device: str) -> list[KernelGraph]:
+    space, rng = SearchSpace(DEFAULT_SITES, OPTIONS), np.random.default_rng(seed)
+    graphs: list[KernelGraph] = []
+    while len(graphs) < kernels:
         graph = space.sample(rng)
         try:
-            check_gates(lambda site, graph=graph: build_module(graph, site), DEFAULT_SITES, config.device)
+            check_gates(lambda site, graph=graph: build_module(graph, site), DEFAULT_SITES, device)
         except Rejection:
             continue
-        started = time.perf_counter()
-        sites = [_measure_site(graph, index, references[index], config) for index in range(len(DEFAULT_SITES))]
-        found.append({"kernel": graph.hash, "seconds": time.perf_counter() - started, "sites": sites})
-        if triton:
-            for index, figures in enumerate(sites):
-                figures.update(_beside_triton(graph, index, references[index], replace(config, cold_cache=False)))
-    return found
+        graphs.append(graph)
+    return graphs
+
+
+def _measure_in_turn(graphs: list[KernelGraph], references: list[Timed], config: LatencyConfig) -> list[dict[str, Any]]:
+    timings: list[list[list[PairTiming]]] = [[[] for _ in DEFAULT_SITES] for _ in graphs]
+    seconds = [[0.0] * len(DEFAULT_SITES) for _ in graphs]
+    for _ in range(config.visits):
+        for number, graph in enumerate(graphs):
+            for index in range(len(DEFAULT_SITES)):
+                started = time.perf_counter()
+                timings[number][index].append(_measure_site(graph, index, references[index], config.one_visit))
+                seconds[number][index] += time.perf_counter() - started
+    return [
+        {
+            "kernel": graph.hash,
+            "seconds": sum(of_sites),
+            "sites": [
+                asdict(fastest_visit(visits)) | {"seconds": spent}
+                for visits, spent in zip(at_sites, of_sites, strict=True)
+            ],
+        }
+        for graph, at_sites, of_sites in zip(graphs, timings, seconds, strict=True)
+    ]
 
 
 def _reference(site: Site, config: LatencyConfig) -> Timed:
@@ -66,21 +102,19 @@ def _reference(site: Site, config: LatencyConfig) -> Timed:
         return prepare(reference_module(site, ReferenceConv()), config)
 
 
-def _measure_site(graph: KernelGraph, index: int, reference: Timed, config: LatencyConfig) -> dict[str, Any]:
+def _measure_site(graph: KernelGraph, index: int, reference: Timed, config: LatencyConfig) -> PairTiming:
     site = DEFAULT_SITES[index]
     torch.manual_seed(0)
-    started = time.perf_counter()
     with torch.device(config.device):
         module = build_module(graph, site)
-    timing = measure_pair(module, reference, site.shape, config)
-    return asdict(timing) | {"seconds": time.perf_counter() - started}
+    return measure_pair(module, reference, site.shape, config)
 
 
 def _beside_triton(graph: KernelGraph, index: int, reference: Timed, config: LatencyConfig) -> dict[str, float]:
     from triton.testing import do_bench_cudagraph
 
     site = DEFAULT_SITES[index]
-    warm = _measure_site(graph, index, reference, config)["latency_s"]
+    warm = _measure_site(graph, index, reference, config).latency_s
     module = build_module(graph, site).to("cuda", config.torch_dtype).eval()
     example = torch.randn(config.batch_size, *site.shape, device="cuda", dtype=config.torch_dtype)
     with torch.no_grad():

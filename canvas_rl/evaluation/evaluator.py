@@ -22,6 +22,7 @@ from canvas_rl.evaluation.screening import Screen
 from canvas_rl.evaluation.settings import EvaluationConfig, evaluation_fingerprint
 from canvas_rl.evaluation.store import MeasurementStore
 from canvas_rl.evaluation.subject import LOADER, Place, kernel_spec, load_subject, reference_spec
+from canvas_rl.evaluation.timing import PairTiming, fastest_visit
 from canvas_rl.evaluation.worker import WorkerSettings
 from canvas_rl.symbolic.site import ReferenceConv, Site, check_sites
 
@@ -30,6 +31,8 @@ Callback = Callable[[Measurement], None]
 REFERENCE = "reference"
 KERNELS_PER_WORKER = 4
 _FAILURES_BELIEVED = 3
+_MOST_TIMING = 2
+"""A kernel is not visited again once timing it has taken so many times what it should."""
 
 
 @dataclass
@@ -76,6 +79,8 @@ class _Candidate:
     spec: dict[str, Any]
     figures: tuple[SiteFigures, ...] = ()
     accuracies: dict[str, Any] = field(default_factory=dict)
+    visits: list[dict[str, Any]] = field(default_factory=list)
+    """what each timing of it told"""
     outcome: Outcome = field(default_factory=lambda: Outcome(Status.OK))
     environment: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
@@ -88,7 +93,7 @@ class KernelEvaluator:
 
     Kernels are taken in chunks. All of a chunk pass static cost, gates and proxy training, and are compiled if they are
     to be, side by side in several workers; then those that are left are timed one at a time, so that nothing else runs
-    meanwhile.
+    meanwhile: on a CPU in several visits each, all in turn.
 
     With `config.skip_slower`, kernels that a `Screen` of the store predicts to be slower are not run at all. They end
     as `skipped`, which is remembered within this evaluator alone: the store does not hear of it.
@@ -261,13 +266,22 @@ class KernelEvaluator:
             item.name: self._conclude(item, on_result) for item in candidates if item.outcome.status is not Status.OK
         }
 
-        def take_timings(item: _Candidate) -> None:
+        def take_visit(item: _Candidate) -> None:
             self.statistics.seconds["time"] += item.outcome.seconds
-            _take_timings(item, self.places)
-            measurements[item.name] = self._conclude(item, on_result)
+            item.visits.append(item.outcome.value)
+            if item.outcome.status is not Status.OK or self._timed_enough(item):
+                _take_timings(item, self.places)
+                measurements[item.name] = self._conclude(item, on_result)
 
-        self._run(jobs.TIME, _alive(candidates), 1, take_timings)
+        for _ in range(self.config.latency.visits):
+            self._run(jobs.TIME, [item for item in candidates if item.name not in measurements], 1, take_visit)
         return [measurements[item.name] for item in candidates]
+
+    def _timed_enough(self, candidate: _Candidate) -> bool:
+        latency = self.config.latency
+        planned_s = latency.cap_s * len(set(self.places))
+        spent_s = sum(visit["seconds"] for visit in candidate.visits)
+        return len(candidate.visits) == latency.visits or spent_s > _MOST_TIMING * planned_s
 
     def _take_accuracies(self, candidate: _Candidate) -> None:
         value = candidate.outcome.value
@@ -379,19 +393,21 @@ def _alive(candidates: list[_Candidate]) -> list[_Candidate]:
 
 
 def _take_timings(candidate: _Candidate, places: Sequence[Place]) -> None:
-    value = candidate.outcome.value
-    if not value:
+    if candidate.outcome.status is not Status.OK:
         return
-    timings = {Place.from_json(timing["place"]): timing for timing in value["timings"]}
-    names = ("latency_s", "reference_latency_s")
+    by_place: defaultdict[Place, list[PairTiming]] = defaultdict(list)
+    for visit in candidate.visits:
+        for timing in visit["timings"]:
+            by_place[Place.from_json(timing["place"])].append(PairTiming(**timing["timing"]))
+    timings = {place: fastest_visit(found) for place, found in by_place.items()}
     candidate.figures = tuple(
-        replace(figures, **{name: timings[place][name] for name in names})
+        replace(figures, latency_s=timings[place].latency_s, reference_latency_s=timings[place].reference_latency_s)
         for figures, place in zip(candidate.figures, places, strict=True)
     )
-    notes = sorted({timing["note"] for timing in value["timings"] if timing["note"]})
-    noise = max(timing["noise"] for timing in value["timings"])
+    notes = sorted({timing.note for timing in timings.values() if timing.note})
+    noise = max(timing.noise for timing in timings.values())
     candidate.environment = (
-        value["environment"] | {"noise": f"{noise:.4f}"} | ({"notes": "; ".join(notes)} if notes else {})
+        candidate.visits[0]["environment"] | {"noise": f"{noise:.4f}"} | ({"notes": "; ".join(notes)} if notes else {})
     )
 
 

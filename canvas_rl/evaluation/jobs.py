@@ -67,20 +67,23 @@ def compile_sites(payload: Payload, _: Cache) -> Payload:
 
 
 def time_sites(payload: Payload, cache: Cache) -> Payload:
-    """Latency at every different place, beside the reference's. Nothing else may run on the device meanwhile."""
+    """One visit: latency at every different place, beside the reference's. Nothing else may run on the device."""
     config = LatencyConfig.from_json(payload["latency"])
     subject = load_subject(payload["subject"])
     torch.manual_seed(payload["seed"])
     floor = _floor(config, cache)
+    start = time.perf_counter()
     timings = []
     for place in dict.fromkeys(_places(payload)):
         with _at(place.site, "timing"):
             with torch.device(config.device):  # large weights are drawn there in a fraction of the time
                 module = subject.at(place).build(place.site)
-            timing = measure_pair(module, _reference(place, config, cache), place.site.shape, config, payload["seed"])
+            reference = _reference(place, config, cache)
+            timing = measure_pair(module, reference, place.site.shape, config.one_visit, payload["seed"])
         _check_floor(timing, subject.at(place), place.site, config, floor)
-        timings.append({"place": place.to_json(), **asdict(timing)})
-    return {"timings": timings, "environment": describe_environment(config)}
+        timings.append({"place": place.to_json(), "timing": asdict(timing)})
+    seconds = time.perf_counter() - start
+    return {"timings": timings, "seconds": seconds, "environment": describe_environment(config)}
 
 
 def _reference(place: Place, config: LatencyConfig, cache: Cache) -> Timed:

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -22,7 +22,9 @@ _CHOICES = {
     "dtype": ("float32", "bfloat16", "float16"),
     "mode": ("eager", "compile"),
 }
-_CAP_S = {"cpu": 0.2, "cuda": 0.03}
+_CAP_S = {"cpu": 0.4, "cuda": 0.03}
+_VISIT_S = 0.04
+_MOST_VISITS = 25
 _TOLERANCE = {torch.float32: 1e-2, torch.bfloat16: 1e-1, torch.float16: 1e-1}
 _RECOMPILES = 256
 
@@ -44,7 +46,7 @@ class LatencyConfig:
     threads: int = 1
     """torch threads on a CPU"""
     time_cap_s: float | None = None
-    """time spent at one site on a kernel and its reference together, warm-up and compilation apart; None: 0.2 seconds
+    """time spent at one site on a kernel and its reference together, warm-up and compilation apart; None: 0.4 seconds
     on a CPU, 0.03 on CUDA"""
     cold_cache: bool = True
     """CUDA: overwrite the L2 cache before every timed run"""
@@ -72,6 +74,23 @@ class LatencyConfig:
     def cap_s(self) -> float:
         """Seconds at one site."""
         return _CAP_S[self.device] if self.time_cap_s is None else self.time_cap_s
+
+    @property
+    def visits(self) -> int:
+        """Into how many visits a search divides the time at a site, in turn with the other kernels of a chunk.
+
+        On a CPU, other work on the machine slows a kernel down for seconds or minutes, and its reference less: visits
+        spread over a longer time find more quiet moments. On CUDA nothing else runs; and what is compiled would have to
+        be compiled at each visit.
+        """
+        if self.device != "cpu" or self.mode == "compile":
+            return 1
+        return max(1, min(_MOST_VISITS, round(self.cap_s / _VISIT_S)))
+
+    @property
+    def one_visit(self) -> "LatencyConfig":
+        """This config with the time of one visit."""
+        return replace(self, time_cap_s=self.cap_s / self.visits)
 
     def check_device(self) -> None:
         """Refuse a device that this machine lacks.

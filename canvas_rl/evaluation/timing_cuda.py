@@ -11,7 +11,7 @@ from torch import Tensor
 
 from canvas_rl.evaluation.timing import Call, PairTiming, Rounds, Timed
 
-PROMISED_NOISE, _TARGET_NOISE = 0.005, 0.002
+_TARGET_NOISE = 0.002
 _WARM_UP = 3
 _PLACEMENTS = 4
 _MOST_RUNS = 6
@@ -65,7 +65,7 @@ def time_on_cuda(pair: Pair, example: Tensor, time_cap_s: float, cold: bool = Tr
         candidate.replay()
         return candidate.outputs[-1]
 
-    return rounds.medians(PROMISED_NOISE, *dict.fromkeys(runs.note for runs in series)), as_timed
+    return rounds.medians(*dict.fromkeys(runs.note for runs in series)), as_timed
 
 
 def _replay(series: list["_Series"], rounds: Rounds, time_cap_s: float) -> None:

@@ -1,6 +1,10 @@
 import copy
 import itertools
 import math
+import platform
+import subprocess
+import sys
+from typing import Any
 
 import planted_kernels
 import pytest
@@ -12,6 +16,7 @@ from canvas_rl.evaluation import timing_cpu, timing_cuda
 from canvas_rl.evaluation.floor import Floor, calibrate
 from canvas_rl.evaluation.latency import LatencyConfig, measure_pair, network_latency
 from canvas_rl.evaluation.measurement import Rejection, Status
+from canvas_rl.evaluation.timing import PairTiming, fastest_visit
 
 QUICK = LatencyConfig(time_cap_s=0.05)
 
@@ -80,6 +85,48 @@ def test_very_slow_calls_are_cut_short(clock: Clock) -> None:
 def test_the_time_cap_holds(clock: Clock) -> None:
     measure_pair(clock.module(1e-3, 2e-3, 3e-3), clock.module(1e-3), (4,), LatencyConfig(time_cap_s=0.5))
     assert clock.now < 0.6
+
+
+def test_the_fastest_of_several_visits_counts() -> None:
+    slow, quick = PairTiming(2e-3, 3e-3, 10, 0.001), PairTiming(1e-3, 4e-3, 5, 0.001)
+    together = fastest_visit([slow, quick, slow, quick])
+    assert (together.latency_s, together.reference_latency_s, together.rounds) == (1e-3, 3e-3, 30)
+    assert together.noise == pytest.approx(math.log(8 / 3) / 2)
+    assert "above the 0.5% aimed at" in together.note
+    assert fastest_visit([slow]) is slow
+
+
+@pytest.mark.parametrize(
+    ("options", "visits"),
+    [
+        ({}, 10),
+        ({"time_cap_s": 0.05}, 1),
+        ({"time_cap_s": 0.8}, 20),
+        ({"time_cap_s": 60.0}, 25),
+        ({"mode": "compile"}, 1),
+        ({"device": "cuda", "time_cap_s": 1.0}, 1),
+    ],
+)
+def test_a_search_divides_the_time_of_a_site_into_visits(options: dict[str, Any], visits: int) -> None:
+    config = LatencyConfig(**options)
+    assert config.visits == visits
+    assert config.one_visit.cap_s * visits == pytest.approx(config.cap_s)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
+def test_kept_memory_is_not_asked_for_again() -> None:
+    program = (
+        "import resource, torch\n"
+        "from canvas_rl.evaluation.timing_cpu import keep_memory\n"
+        "keep_memory()\n"
+        "def use():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    torch.zeros(2**24)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "print(*(use() for _ in range(10)))\n"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert max(map(int, found.stdout.split()[5:])) < 100  # of 16,384 pages
 
 
 def test_fast_calls_are_timed_in_blocks(clock: Clock) -> None:

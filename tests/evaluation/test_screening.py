@@ -13,6 +13,7 @@ from canvas_rl.evaluation import cost_model, jobs, screening
 from canvas_rl.evaluation import evaluator as evaluator_module
 from canvas_rl.evaluation.analytic import AnalyticEvaluator
 from canvas_rl.evaluation.evaluator import KernelEvaluator
+from canvas_rl.evaluation.latency import LatencyConfig
 from canvas_rl.evaluation.measurement import Status
 from canvas_rl.evaluation.screening import FEWEST_TIMED, SpeedupModel, fitted_on
 from canvas_rl.evaluation.settings import EvaluationConfig
@@ -30,7 +31,7 @@ from canvas_rl.symbolic.site import ReferenceConv, Site
 
 SITES = (Site(16, 16, 16), Site(32, 8, 8), Site(16, 16, 16))
 REFERENCES = (ReferenceConv(3), ReferenceConv(3), ReferenceConv(1))
-CONFIG = EvaluationConfig(proxy=None, workers=1)
+CONFIG = EvaluationConfig(LatencyConfig(time_cap_s=0.04), proxy=None, workers=1)  # one visit a kernel
 BATCH = 10
 
 

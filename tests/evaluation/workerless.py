@@ -1,6 +1,7 @@
 """Workers that run nothing: the analytic evaluator answers for them, and what they were asked is remembered."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from canvas_rl.evaluation import jobs
@@ -8,6 +9,7 @@ from canvas_rl.evaluation.analytic import AnalyticEvaluator
 from canvas_rl.evaluation.measurement import Status
 from canvas_rl.evaluation.pool import Job, Outcome
 from canvas_rl.evaluation.subject import Place
+from canvas_rl.evaluation.timing import PairTiming
 from canvas_rl.ir import KernelGraph
 
 
@@ -57,11 +59,8 @@ def _timings(payload: dict[str, Any]) -> dict[str, Any]:
     timings = [
         {
             "place": place.to_json(),
-            "latency_s": figures.latency_s,
-            "reference_latency_s": figures.reference_latency_s,
-            "noise": 0.0,
-            "note": "",
+            "timing": asdict(PairTiming(figures.latency_s, figures.reference_latency_s, 1, noise=0.0)),
         }
         for place, figures in zip(places, measured.sites, strict=True)
     ]
-    return {"timings": timings, "environment": {"device": "none"}}
+    return {"timings": timings, "seconds": 0.0, "environment": {"device": "none"}}
