@@ -70,7 +70,7 @@ function layout(x, y, extra = {}) {
     hovermode: "closest",
     hoverlabel,
     showlegend: true,
-    legend: { orientation: "h", y: -0.2, yanchor: "top", x: 0 },
+    legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0 },
     xaxis: x,
     yaxis: y,
     ...extra,
