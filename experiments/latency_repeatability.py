@@ -4,10 +4,11 @@
     python experiments/latency_repeatability.py --device cpu
 
 Kernels are unselected draws of the sampler with 3 to 12 primitives that pass the gates, at the four sites of a
-ResNet, timed as a search times them: on a CPU eight kernels in turn, in several visits each. For each of them the two
-processes' ratios of the reference's latency to the kernel's (geometric mean over the sites) and total latencies are
-compared. `--triton` (CUDA) also compares warm latencies at each site with the median of
-triton.testing.do_bench_cudagraph, and each of the two with itself. Writes JSON under `experiments/results/`.
+ResNet, timed as a search times them: on a CPU eight kernels in turn, in several visits each (all of them; a search
+stops when the time of a kernel is up). For each of them the two processes' ratios of the reference's latency to the
+kernel's (geometric mean over the sites) and total latencies are compared. `--triton` (CUDA) also compares warm
+latencies at each site with the median of triton.testing.do_bench_cudagraph, and each of the two with itself. Writes
+JSON under `experiments/results/`.
 """
 
 import argparse
@@ -27,28 +28,24 @@ from canvas_rl.codegen import build_module
 from canvas_rl.command_line import exit_code
 from canvas_rl.config import SearchOptions
 from canvas_rl.evaluation.environment import describe_environment
-from canvas_rl.evaluation.evaluator import KERNELS_PER_WORKER
+from canvas_rl.evaluation.evaluator import IN_TURN
 from canvas_rl.evaluation.gates import check_gates
 from canvas_rl.evaluation.latency import LatencyConfig, measure_pair, prepare
 from canvas_rl.evaluation.measurement import Rejection
 from canvas_rl.evaluation.subject import reference_module
-from canvas_rl.evaluation.timing import PairTiming, Timed, fastest_visit
-from canvas_rl.evaluation.timing_cpu import keep_memory
+from canvas_rl.evaluation.timing import PairTiming, Timed, fastest_of_visits
 from canvas_rl.ir import KernelGraph
 from canvas_rl.kernels.sampling import DEFAULT_SITES
 from canvas_rl.space import SearchSpace
 from canvas_rl.symbolic.site import ReferenceConv, Site
 
 RESULTS = Path(__file__).parent / "results"
-IN_TURN = 2 * KERNELS_PER_WORKER
 OPTIONS = SearchOptions(num_primitive_range=(3, 12), flops_budget=1.0, params_budget=1.0, memory_budget=20.0)
 
 
 def measure(config: LatencyConfig, kernels: int, seed: int, triton: bool) -> list[dict[str, Any]]:
     """Measure the first so many kernels of a seed that pass the gates; of each, the figures at every site."""
     torch.set_num_threads(config.threads)
-    if config.device == "cpu":
-        keep_memory()
     references = [_reference(site, config) for site in DEFAULT_SITES]  # made once in a process, as an evaluation does
     graphs = _draw(kernels, seed, config.device)
     found: list[dict[str, Any]] = []
@@ -89,7 +86,7 @@ def _measure_in_turn(graphs: list[KernelGraph], references: list[Timed], config:
             "kernel": graph.hash,
             "seconds": sum(of_sites),
             "sites": [
-                asdict(fastest_visit(visits)) | {"seconds": spent}
+                asdict(fastest_of_visits(visits)) | {"seconds": spent}
                 for visits, spent in zip(at_sites, of_sites, strict=True)
             ],
         }

@@ -1,5 +1,6 @@
 """The real evaluator: static cost, gates, proxy training and latency, in isolated workers, with a memory."""
 
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,8 @@ from canvas_rl.evaluation.screening import Screen
 from canvas_rl.evaluation.settings import EvaluationConfig, evaluation_fingerprint
 from canvas_rl.evaluation.store import MeasurementStore
 from canvas_rl.evaluation.subject import LOADER, Place, kernel_spec, load_subject, reference_spec
-from canvas_rl.evaluation.timing import PairTiming, fastest_visit
+from canvas_rl.evaluation.timing import PairTiming, fastest_of_visits
+from canvas_rl.evaluation.timing_cpu import time_is_up
 from canvas_rl.evaluation.worker import WorkerSettings
 from canvas_rl.symbolic.site import ReferenceConv, Site, check_sites
 
@@ -30,9 +32,9 @@ Callback = Callable[[Measurement], None]
 
 REFERENCE = "reference"
 KERNELS_PER_WORKER = 4
+IN_TURN = 8
+"""So many kernels are timed in turn, a visit each: a fixed number, so that workers make no difference."""
 _FAILURES_BELIEVED = 3
-_MOST_TIMING = 2
-"""A kernel is not visited again once timing it has taken so many times what it should."""
 
 
 @dataclass
@@ -93,7 +95,7 @@ class KernelEvaluator:
 
     Kernels are taken in chunks. All of a chunk pass static cost, gates and proxy training, and are compiled if they are
     to be, side by side in several workers; then those that are left are timed one at a time, so that nothing else runs
-    meanwhile: on a CPU in several visits each, all in turn.
+    meanwhile: on a CPU in several visits each, eight kernels in turn.
 
     With `config.skip_slower`, kernels that a `Screen` of the store predicts to be slower are not run at all. They end
     as `skipped`, which is remembered within this evaluator alone: the store does not hear of it.
@@ -108,7 +110,7 @@ class KernelEvaluator:
             one by each later evaluator.
         loader: `module:function` that makes a Subject of a kernel's JSON, in the workers too.
         kernels_per_worker: how many kernels for each worker are in a chunk. More keep the workers busier, and more is
-            lost by an interruption: what was trained but not yet timed.
+            lost by an interruption: what was trained but not yet timed, and the visits of kernels being timed in turn.
 
     Raises:
         ConfigError: the device is not there, `kernels_per_worker` is below 1, or kernels are to be skipped and there is
@@ -273,15 +275,22 @@ class KernelEvaluator:
                 _take_timings(item, self.places)
                 measurements[item.name] = self._conclude(item, on_result)
 
-        for _ in range(self.config.latency.visits):
-            self._run(jobs.TIME, [item for item in candidates if item.name not in measurements], 1, take_visit)
+        for group in _chunks(_alive(candidates), IN_TURN):
+            for _ in range(self.config.latency.visits):
+                self._run(jobs.TIME, [item for item in group if item.name not in measurements], 1, take_visit)
         return [measurements[item.name] for item in candidates]
 
     def _timed_enough(self, candidate: _Candidate) -> bool:
+        """Whether all visits are made, the time of all together is up, or none is left within the time limit."""
         latency = self.config.latency
-        planned_s = latency.cap_s * len(set(self.places))
-        spent_s = sum(visit["seconds"] for visit in candidate.visits)
-        return len(candidate.visits) == latency.visits or spent_s > _MOST_TIMING * planned_s
+        timings = _timings(candidate)
+        rounds = min(timing.rounds for timing in timings.values())
+        seconds = math.fsum(timing.seconds for timing in timings.values())
+        return (
+            len(candidate.visits) == latency.visits
+            or time_is_up(rounds, seconds, latency.cap_s * len(timings))
+            or self._seconds_left(candidate) < candidate.outcome.seconds
+        )
 
     def _take_accuracies(self, candidate: _Candidate) -> None:
         value = candidate.outcome.value
@@ -332,7 +341,10 @@ class KernelEvaluator:
         """Wall-clock seconds that a job of a candidate may take."""
         if function == jobs.COMPILE:
             return self.config.compile_limit_s
-        return max(1.0, self.config.time_limit_s - candidate.seconds + candidate.compile_s)
+        return max(1.0, self._seconds_left(candidate))
+
+    def _seconds_left(self, candidate: _Candidate) -> float:
+        return self.config.time_limit_s - candidate.seconds + candidate.compile_s
 
     def _job(self, function: str, spec: dict[str, Any], limit_s: float) -> Job:
         config = self.config
@@ -392,14 +404,19 @@ def _alive(candidates: list[_Candidate]) -> list[_Candidate]:
     return [item for item in candidates if item.outcome.status is Status.OK]
 
 
-def _take_timings(candidate: _Candidate, places: Sequence[Place]) -> None:
-    if candidate.outcome.status is not Status.OK:
-        return
+def _timings(candidate: _Candidate) -> dict[Place, PairTiming]:
+    """At every different place, of all visits so far together."""
     by_place: defaultdict[Place, list[PairTiming]] = defaultdict(list)
     for visit in candidate.visits:
         for timing in visit["timings"]:
             by_place[Place.from_json(timing["place"])].append(PairTiming(**timing["timing"]))
-    timings = {place: fastest_visit(found) for place, found in by_place.items()}
+    return {place: fastest_of_visits(found) for place, found in by_place.items()}
+
+
+def _take_timings(candidate: _Candidate, places: Sequence[Place]) -> None:
+    if candidate.outcome.status is not Status.OK:
+        return
+    timings = _timings(candidate)
     candidate.figures = tuple(
         replace(figures, latency_s=timings[place].latency_s, reference_latency_s=timings[place].reference_latency_s)
         for figures, place in zip(candidate.figures, places, strict=True)

@@ -46,8 +46,8 @@ class LatencyConfig:
     threads: int = 1
     """torch threads on a CPU"""
     time_cap_s: float | None = None
-    """time spent at one site on a kernel and its reference together, warm-up and compilation apart; None: 0.4 seconds
-    on a CPU, 0.03 on CUDA"""
+    """time of all rounds at one site, of a kernel and its reference together, building, warm-up, compilation and check
+    apart; None: 0.4 seconds on a CPU, 0.03 on CUDA"""
     cold_cache: bool = True
     """CUDA: overwrite the L2 cache before every timed run"""
 
@@ -77,7 +77,7 @@ class LatencyConfig:
 
     @property
     def visits(self) -> int:
-        """Into how many visits a search divides the time at a site, in turn with the other kernels of a chunk.
+        """Into how many visits a search divides the time at a site, several kernels being timed in turn.
 
         On a CPU, other work on the machine slows a kernel down for seconds or minutes, and its reference less: visits
         spread over a longer time find more quiet moments. On CUDA nothing else runs; and what is compiled would have to

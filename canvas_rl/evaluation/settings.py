@@ -22,7 +22,7 @@ _DEVICE_RESERVE = 2 * 2**30
 _NO_FIGURES = ("workers", "compile_workers", "skip_slower")
 """Options that decide how or whether kernels are measured, but no figure."""
 
-METHOD_VERSION = 5
+METHOD_VERSION = 6
 """Raised whenever a change of this package changes figures."""
 
 

@@ -33,6 +33,8 @@ class PairTiming:
     """relative error of the ratio, estimated from the rounds"""
     note: str = ""
     """what was not as planned, such as a failed graph capture"""
+    seconds: float = 0.0
+    """that the rounds took"""
 
     @property
     def speedup(self) -> float:
@@ -40,7 +42,7 @@ class PairTiming:
         return self.reference_latency_s / self.latency_s
 
 
-def fastest_visit(timings: Sequence[PairTiming]) -> PairTiming:
+def fastest_of_visits(timings: Sequence[PairTiming]) -> PairTiming:
     """The shortest latencies of several timings of the same pair, made at different times.
 
     The noise is half the difference between the ratios of every other timing and of the rest.
@@ -50,7 +52,11 @@ def fastest_visit(timings: Sequence[PairTiming]) -> PairTiming:
     rounds = Rounds()
     for timing in timings:
         rounds.add(timing.latency_s, timing.reference_latency_s)
-    return replace(rounds.fastest(), rounds=sum(timing.rounds for timing in timings))
+    return replace(
+        rounds.fastest(),
+        rounds=sum(timing.rounds for timing in timings),
+        seconds=math.fsum(timing.seconds for timing in timings),
+    )
 
 
 @dataclass

@@ -90,15 +90,11 @@ def _prepare(settings: WorkerSettings) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     import torch
 
-    from canvas_rl.evaluation.timing_cpu import keep_memory
-
     for module in ("canvas_rl.evaluation.jobs", *settings.preload):
         import_module(module)
     torch.set_num_threads(settings.threads)
     if settings.device_memory is not None:
         _start_cuda(settings.device_memory)
-    else:
-        keep_memory()
     if settings.limit_address_space and sys.platform == "linux":
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         limit = pages * resource.getpagesize() + settings.memory_limit

@@ -1,6 +1,7 @@
-"""Kernels of a chunk are timed in turn, in several visits each."""
+"""Kernels are timed in turn, in several visits each."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from canvas_rl.evaluation.latency import LatencyConfig
 from canvas_rl.evaluation.measurement import Measurement, Status
 from canvas_rl.evaluation.pool import Job, Outcome
 from canvas_rl.evaluation.settings import EvaluationConfig
+from canvas_rl.evaluation.subject import Place, kernel_spec
+from canvas_rl.evaluation.timing import PairTiming
 from canvas_rl.ir import KernelGraph
 from canvas_rl.space import SearchSpace
 from canvas_rl.study.settings import default_space
-from canvas_rl.symbolic.site import Site
+from canvas_rl.symbolic.site import ReferenceConv, Site
 
 SITES = (Site(16, 16, 16), Site(32, 8, 8))
 CONFIG = EvaluationConfig(LatencyConfig(time_cap_s=0.12), proxy=None, workers=1)
@@ -30,7 +33,8 @@ class VisitedPool(WorkerlessPool):
         super().__init__()
         self.visited: list[str] = []
         self.slowdowns = [1.0] * VISITS
-        self.seconds: dict[str, float] = {}
+        self.timings: dict[str, dict[str, float]] = {}
+        self.job_seconds: dict[str, float] = {}
         self.fails: dict[str, int] = {}
 
     def answer(self, job: Job) -> Outcome:
@@ -44,7 +48,8 @@ class VisitedPool(WorkerlessPool):
             return Outcome(Status.CRASHED, "its worker process was killed by SIGSEGV")
         for timing in outcome.value["timings"]:
             timing["timing"]["latency_s"] *= self.slowdowns[visit]
-        return replace(outcome, value=outcome.value | {"seconds": self.seconds.get(kernel, 0.0)})
+            timing["timing"] |= self.timings.get(kernel, {})
+        return replace(outcome, seconds=self.job_seconds.get(kernel, 0.0))
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +94,62 @@ def test_a_kernel_that_takes_too_long_is_not_visited_again(
     evaluator: KernelEvaluator, kernels: list[KernelGraph]
 ) -> None:
     slow = kernels[1].hash
-    planned_s = CONFIG.latency.cap_s * len(SITES)
-    pool_of(evaluator).seconds = {slow: 2.1 * planned_s}
+    cap_s, names = CONFIG.latency.cap_s, [graph.hash for graph in kernels]
+    as_planned = {"seconds": 0.99 * cap_s / (VISITS - 1), "rounds": 5}
+    pool_of(evaluator).timings = {names[0]: as_planned, slow: {"seconds": 1.01 * cap_s, "rounds": 5}}
     measured = evaluator.evaluate(kernels)
     assert all(item.ok for item in measured)
-    assert [pool_of(evaluator).visited.count(graph.hash) for graph in kernels] == [VISITS, 1, VISITS]
+    assert [pool_of(evaluator).visited.count(name) for name in names] == [VISITS, 1, VISITS]
+
+
+def test_a_kernel_is_visited_again_while_its_rounds_are_few(
+    evaluator: KernelEvaluator, kernels: list[KernelGraph]
+) -> None:
+    cap_s, names = CONFIG.latency.cap_s, [graph.hash for graph in kernels]
+    pool_of(evaluator).timings = {
+        names[0]: {"seconds": 2 * cap_s, "rounds": 2},
+        names[1]: {"seconds": 2 * cap_s, "rounds": 3},
+        names[2]: {"seconds": 5.1 * cap_s, "rounds": 1},
+    }
+    evaluator.evaluate(kernels)
+    assert [pool_of(evaluator).visited.count(name) for name in names] == [3, 2, 1]
+
+
+def test_a_kernel_is_not_visited_again_where_its_time_limit_would_end_the_visit(
+    evaluator: KernelEvaluator, kernels: list[KernelGraph]
+) -> None:
+    name = kernels[0].hash
+    pool_of(evaluator).job_seconds = {name: 0.4 * CONFIG.time_limit_s}
+    (measured,) = evaluator.evaluate(kernels[:1])
+    assert measured.ok
+    assert pool_of(evaluator).visited == [name] * 2
+
+
+def test_only_so_many_kernels_wait_for_each_other(
+    evaluator: KernelEvaluator, kernels: list[KernelGraph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluator_module, "IN_TURN", 2)
+    evaluator.evaluate(kernels)
+    names = [graph.hash for graph in kernels]
+    assert pool_of(evaluator).visited == names[:2] * VISITS + names[2:] * VISITS
+
+
+def test_a_visit_takes_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch, kernels: list[KernelGraph]) -> None:
+    caps: list[float] = []
+
+    def measure(*arguments: Any) -> PairTiming:
+        caps.append(arguments[3].cap_s)
+        return PairTiming(1e-3, 1e-3, 5, 0.0)
+
+    monkeypatch.setattr(jobs, "measure_pair", measure)
+    payload = {
+        "subject": kernel_spec(kernels[0].to_json()),
+        "places": [Place(site, ReferenceConv()).to_json() for site in SITES],
+        "latency": CONFIG.latency.to_json(),
+        "seed": 0,
+    }
+    jobs.time_sites(payload, {})
+    assert caps == pytest.approx([CONFIG.latency.cap_s / VISITS] * len(SITES))
 
 
 def test_a_kernel_that_fails_at_a_later_visit_has_failed(

@@ -63,4 +63,4 @@ def _timings(payload: dict[str, Any]) -> dict[str, Any]:
         }
         for place, figures in zip(places, measured.sites, strict=True)
     ]
-    return {"timings": timings, "seconds": 0.0, "environment": {"device": "none"}}
+    return {"timings": timings, "environment": {"device": "none"}}
